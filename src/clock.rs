@@ -1,0 +1,121 @@
+//! The time, real or set by a test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Where a layer reads the time: the system's clocks, or one that a test moves by hand.
+///
+/// There are two readings, and each has its use: [`now`](Self::now) never steps backwards and measures durations,
+/// [`wall`](Self::wall) is the date, and may step when the machine's clock is set.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_gateway::Clock;
+///
+/// let (clock, hand) = Clock::manual();
+/// let before = clock.now();
+/// hand.advance(Duration::from_secs(5));
+/// assert_eq!(clock.now() - before, Duration::from_secs(5));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug, Default)]
+enum Source {
+    #[default]
+    System,
+    Manual(Arc<ManualClock>),
+}
+
+impl Clock {
+    /// The system's clocks.
+    pub const fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until its hand is moved. It starts at the real time.
+    pub fn manual() -> (Self, Arc<ManualClock>) {
+        let hand = Arc::new(ManualClock {
+            start: Instant::now(),
+            start_wall: SystemTime::now(),
+            elapsed: AtomicU64::new(0),
+            wall_shift: AtomicI64::new(0),
+        });
+        (Self(Source::Manual(hand.clone())), hand)
+    }
+
+    /// Monotonic time.
+    pub fn now(&self) -> Instant {
+        match &self.0 {
+            Source::System => Instant::now(),
+            Source::Manual(hand) => hand.start + hand.elapsed(),
+        }
+    }
+
+    /// The date. It may step in either direction when the machine's clock is set.
+    pub fn wall(&self) -> SystemTime {
+        match &self.0 {
+            Source::System => SystemTime::now(),
+            Source::Manual(hand) => hand.wall(),
+        }
+    }
+}
+
+/// The hand of a [`Clock::manual`].
+#[derive(Debug)]
+pub struct ManualClock {
+    start: Instant,
+    start_wall: SystemTime,
+    elapsed: AtomicU64,
+    wall_shift: AtomicI64,
+}
+
+impl ManualClock {
+    /// Moves both readings forward.
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.elapsed.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Moves the date alone, in milliseconds, as an operator or NTP does. Negative is into the past.
+    pub fn step_wall(&self, millis: i64) {
+        self.wall_shift.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.elapsed.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> SystemTime {
+        let at = self.start_wall + self.elapsed();
+        let shift = self.wall_shift.load(Ordering::Relaxed);
+        let step = Duration::from_millis(shift.unsigned_abs());
+        if shift < 0 { at.checked_sub(step).unwrap_or(SystemTime::UNIX_EPOCH) } else { at + step }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_stands_still_until_it_is_moved() {
+        let (clock, hand) = Clock::manual();
+        let (now, wall) = (clock.now(), clock.wall());
+        assert_eq!((clock.now(), clock.wall()), (now, wall));
+
+        hand.advance(Duration::from_millis(1500));
+        assert_eq!(clock.now(), now + Duration::from_millis(1500));
+        assert_eq!(clock.wall(), wall + Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn stepping_the_date_leaves_monotonic_time_alone() {
+        let (clock, hand) = Clock::manual();
+        let (now, wall) = (clock.now(), clock.wall());
+        hand.step_wall(-60_000);
+        assert_eq!(clock.now(), now);
+        assert_eq!(clock.wall(), wall - Duration::from_secs(60));
+    }
+}

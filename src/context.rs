@@ -1,0 +1,214 @@
+//! What the layers tell each other about one request.
+
+mod facts;
+
+pub use self::facts::{ClientIp, Connection, RequestId, RouteName};
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::Extensions;
+
+use crate::{Rejection, TraceContext, UpstreamError};
+
+/// What is known of one request, shared by every layer it passes.
+///
+/// It is one extension on the request, made by whichever layer comes first; a layer that keeps a clone reads it on the
+/// way back, also when the client left before any response existed.
+///
+/// - **Facts** (connection, request id, trace, client address, route) are written once: the first value stays.
+/// - **Outcomes** (rejection, upstream server, tries, upstream error) keep the last write, and whoever discards an answer
+///   clears them, so that a retry that succeeds leaves no trace of the try that failed.
+///
+/// ```
+/// use tower_gateway::{RequestContext, RouteName};
+///
+/// let mut request = http::Request::new(());
+/// let context = RequestContext::of(request.extensions_mut());
+/// assert!(context.set_route(RouteName::from("users")));
+/// assert!(!context.set_route(RouteName::from("orders")), "facts are written once");
+/// assert_eq!(context.route().unwrap().as_str(), "users");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RequestContext(Arc<Slots>);
+
+#[derive(Debug, Default)]
+struct Slots {
+    facts: Facts,
+    outcomes: Mutex<Outcomes>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    connection: OnceLock<Connection>,
+    request_id: OnceLock<RequestId>,
+    trace: OnceLock<TraceContext>,
+    client_ip: OnceLock<ClientIp>,
+    route: OnceLock<RouteName>,
+}
+
+#[derive(Debug, Default)]
+struct Outcomes {
+    rejection: Option<Rejection>,
+    upstream_server: Option<Arc<str>>,
+    upstream_error: Option<UpstreamError>,
+    tries: u32,
+}
+
+impl RequestContext {
+    /// A context that knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The context of a request, made now if it has none.
+    pub fn of(extensions: &mut Extensions) -> Self {
+        extensions.get_or_insert_with(Self::new).clone()
+    }
+
+    /// A context for work that outlives the request: the facts are the same, the outcomes its own.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Slots { facts: self.0.facts.clone(), outcomes: Mutex::default() }))
+    }
+
+    /// The connection that the request came over, where the server says so.
+    pub fn connection(&self) -> Option<&Connection> {
+        self.0.facts.connection.get()
+    }
+
+    /// Sets the connection. False when there was one already, which stays.
+    pub fn set_connection(&self, connection: Connection) -> bool {
+        self.0.facts.connection.set(connection).is_ok()
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> Option<&RequestId> {
+        self.0.facts.request_id.get()
+    }
+
+    /// Sets the id. False when there was one already, which stays.
+    pub fn set_request_id(&self, id: RequestId) -> bool {
+        self.0.facts.request_id.set(id).is_ok()
+    }
+
+    /// The trace this request belongs to.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.0.facts.trace.get()
+    }
+
+    /// Sets the trace. False when there was one already, which stays.
+    pub fn set_trace(&self, trace: TraceContext) -> bool {
+        self.0.facts.trace.set(trace).is_ok()
+    }
+
+    /// Who the client is.
+    pub fn client_ip(&self) -> Option<&ClientIp> {
+        self.0.facts.client_ip.get()
+    }
+
+    /// Sets the client's address. False when there was one already, which stays.
+    pub fn set_client_ip(&self, client_ip: ClientIp) -> bool {
+        self.0.facts.client_ip.set(client_ip).is_ok()
+    }
+
+    /// The name of the route that matched. Logs and metrics use it as a label; the raw path is never one.
+    pub fn route(&self) -> Option<&RouteName> {
+        self.0.facts.route.get()
+    }
+
+    /// Sets the route. False when there was one already, which stays.
+    pub fn set_route(&self, route: RouteName) -> bool {
+        self.0.facts.route.set(route).is_ok()
+    }
+
+    /// The refusal that the client was answered with, or the last one of a dry run.
+    pub fn rejection(&self) -> Option<Rejection> {
+        self.outcomes().rejection.clone()
+    }
+
+    /// Records a refusal.
+    pub fn set_rejection(&self, rejection: Rejection) {
+        self.outcomes().rejection = Some(rejection);
+    }
+
+    /// The server that the last try went to.
+    pub fn upstream_server(&self) -> Option<Arc<str>> {
+        self.outcomes().upstream_server.clone()
+    }
+
+    /// How many times the request was sent to a server.
+    pub fn tries(&self) -> u32 {
+        self.outcomes().tries
+    }
+
+    /// Records one more try, at `server`.
+    pub fn record_try(&self, server: Arc<str>) {
+        let mut outcomes = self.outcomes();
+        outcomes.tries += 1;
+        outcomes.upstream_server = Some(server);
+    }
+
+    /// Why the last try failed.
+    pub fn upstream_error(&self) -> Option<UpstreamError> {
+        self.outcomes().upstream_error.clone()
+    }
+
+    /// Records why a try failed.
+    pub fn set_upstream_error(&self, error: UpstreamError) {
+        self.outcomes().upstream_error = Some(error);
+    }
+
+    /// Forgets what an answer that is not passed on has left: its rejection and its error. The tries are still counted.
+    pub fn discard_answer(&self) {
+        let mut outcomes = self.outcomes();
+        outcomes.rejection = None;
+        outcomes.upstream_error = None;
+    }
+
+    /// A panic elsewhere cannot leave these plain values half written.
+    fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
+        self.0.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Reason, UpstreamErrorKind};
+
+    #[test]
+    fn every_layer_of_a_request_sees_the_same_context() {
+        let mut extensions = Extensions::new();
+        let first = RequestContext::of(&mut extensions);
+        let second = RequestContext::of(&mut extensions);
+        first.set_rejection(Rejection::new("test", Reason::IpDenied));
+        assert_eq!(second.rejection().unwrap().layer(), "test");
+    }
+
+    #[test]
+    fn an_answer_that_is_discarded_leaves_its_tries_but_not_its_fault() {
+        let context = RequestContext::new();
+        context.record_try("a:1".into());
+        context.set_upstream_error(UpstreamErrorKind::Reset.into());
+        context.set_rejection(Rejection::new("breaker", Reason::UpstreamUnavailable));
+        context.discard_answer();
+        context.record_try("b:1".into());
+
+        assert_eq!((context.tries(), context.upstream_server().as_deref()), (2, Some("b:1")));
+        assert!(context.rejection().is_none());
+        assert!(context.upstream_error().is_none());
+    }
+
+    #[test]
+    fn a_fork_knows_the_facts_and_has_outcomes_of_its_own() {
+        let context = RequestContext::new();
+        context.set_route("users".into());
+        context.record_try("a:1".into());
+
+        let fork = context.fork();
+        assert_eq!(fork.route().unwrap().as_str(), "users");
+        assert_eq!(fork.tries(), 0);
+        fork.record_try("b:1".into());
+        assert_eq!(context.upstream_server().as_deref(), Some("a:1"));
+    }
+}

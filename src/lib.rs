@@ -1,0 +1,69 @@
+//! Composable [tower](https://docs.rs/tower) layers for API gateways.
+//!
+//! Every layer stands alone: add one to an axum or hyper app you already have, or stack all of them as the example
+//! gateway (`examples/gateway`) does. None changes the error type of the service it wraps, none puts a bound on a body
+//! it does not touch, and all of them share their state between clones and between `layer()` calls, so a limit is one
+//! limit however often the stack is cloned.
+//!
+//! # The way of a request
+//!
+//! ```text
+//! client ip -> request id and trace -> ip filter -> proxy (rewrite, strip hop-by-hop) -> balance -> connection
+//! ```
+//!
+//! and back. What the layers know of one request they tell each other through its [`RequestContext`]; what one of them
+//! refuses it answers itself, with a [`Rejection`].
+//!
+//! # Layers and features
+//!
+//! | feature | on by default | what it brings |
+//! |---|---|---|
+//! | `client-ip` | yes | [`ClientIpLayer`](client_ip::ClientIpLayer): who the client is, behind trusted proxies |
+//! | `request-id` | yes | [`RequestIdLayer`](request_id::RequestIdLayer): one id and one W3C trace context for each request |
+//! | `ip-filter` | yes | [`IpFilterLayer`](ip_filter::IpFilterLayer): allow and deny by CIDR |
+//! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
+//! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
+//! | `serve` | no | [`Server`](serve::Server): listeners, one runtime a worker, timeouts, limits, drain |
+//! | `testing` | no | the contract harness, for layers of your own |
+//! | `axum` | no | reads the peer's address from axum's `ConnectInfo` |
+//! | `full` | no | all of them |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod body;
+#[cfg(feature = "client-ip")]
+pub mod client_ip;
+mod clock;
+mod context;
+mod future;
+mod gate;
+mod head;
+#[cfg(feature = "ip-filter")]
+pub mod ip_filter;
+mod names;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+mod readiness;
+mod rejection;
+#[cfg(feature = "request-id")]
+pub mod request_id;
+#[cfg(feature = "serve")]
+pub mod serve;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod trace_context;
+#[cfg(feature = "upstream")]
+pub mod upstream;
+mod upstream_error;
+
+pub use self::clock::{Clock, ManualClock};
+pub use self::context::{ClientIp, Connection, RequestContext, RequestId, RouteName};
+pub use self::head::Head;
+pub use self::names::NameSet;
+pub use self::readiness::Oneshot;
+pub use self::rejection::{Reason, Rejection};
+pub use self::trace_context::TraceContext;
+pub use self::upstream_error::{UpstreamError, UpstreamErrorKind};
+
+/// A boxed error, as tower spells it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

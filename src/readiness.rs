@@ -1,0 +1,94 @@
+//! The two readiness rules, written once.
+//!
+//! A service is called only after its own `poll_ready` has said so: a clone of a ready service is not ready, and calling
+//! it panics in some services (`tower::buffer`) and skips the queue in others. Every layer here keeps one of two rules.
+//!
+//! - **Immediate**: `poll_ready` is the inner one's, and the instance that was polled is called. A layer that then answers
+//!   by itself gives back what the inner service had reserved, with [`release`].
+//! - **Deferred**: always ready; the inner service is readied when it is needed, through [`Oneshot`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+/// Gives back what `inner` reserved when it said it was ready: the instance is replaced by a fresh clone, which has
+/// reserved nothing.
+pub(crate) fn release<S: Clone>(inner: &mut S) {
+    *inner = inner.clone();
+}
+
+pin_project! {
+    /// Readies a service and calls it once: the future of a layer whose readiness is deferred.
+    ///
+    /// [`start`](Self::start) asks the service at once. One that is ready is called where it stands, with no clone made;
+    /// one that is not moves into the future and leaves a fresh clone behind, so that nothing is reserved while waiting
+    /// and the instance that is called is the one that was polled.
+    #[derive(Debug)]
+    pub struct Oneshot<S, Request>
+    where
+        S: Service<Request>,
+    {
+        #[pin]
+        state: State<S, Request, S::Future, S::Error>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[derive(Debug)]
+    enum State<S, Request, F, E> {
+        Waiting { service: S, request: Option<Request> },
+        Called { #[pin] future: F },
+        Failed { error: Option<E> },
+    }
+}
+
+impl<S, Request> Oneshot<S, Request>
+where
+    S: Service<Request> + Clone,
+{
+    /// Calls `inner` with `request`, as soon as it is ready.
+    pub fn start(inner: &mut S, request: Request) -> Self {
+        let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => State::Called { future: inner.call(request) },
+            // A service that failed is not to be asked again (tower's contract), and neither is the instance kept.
+            Poll::Ready(Err(error)) => {
+                release(inner);
+                State::Failed { error: Some(error) }
+            }
+            Poll::Pending => {
+                let fresh = inner.clone();
+                let service = std::mem::replace(inner, fresh);
+                State::Waiting { service, request: Some(request) }
+            }
+        };
+        Self { state }
+    }
+}
+
+impl<S, Request> Future for Oneshot<S, Request>
+where
+    S: Service<Request>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Waiting { service, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    let future = service.call(request.take().expect("a request is taken once, and the state moves on"));
+                    this.state.set(State::Called { future });
+                }
+                StateProj::Called { future } => return future.poll(cx),
+                StateProj::Failed { error } => {
+                    return Poll::Ready(Err(error.take().expect("polled after it had completed")));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Problem documents (RFC 9457), written by hand: five members do not need a serializer.
+
+use super::Rejection;
+
+pub(super) fn document(rejection: &Rejection, request_id: Option<&str>) -> String {
+    let mut json = String::with_capacity(256);
+    // `about:blank` says that the status tells all there is to the type (RFC 9457 section 4.2.1).
+    json.push_str(r#"{"type":"about:blank","title":""#);
+    json.push_str(rejection.status.canonical_reason().unwrap_or("Refused"));
+    json.push_str(r#"","status":"#);
+    json.push_str(rejection.status.as_str());
+    if let Some(detail) = &rejection.detail {
+        push_member(&mut json, "detail", detail);
+    }
+    push_member(&mut json, "error", rejection.reason.code());
+    if let Some(id) = request_id {
+        push_member(&mut json, "request_id", id);
+    }
+    json.push('}');
+    json
+}
+
+fn push_member(json: &mut String, name: &str, value: &str) {
+    json.push_str(",\"");
+    json.push_str(name);
+    json.push_str("\":\"");
+    for char in value.chars() {
+        match char {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            // RFC 8259 section 7: control characters are written as \u00XX.
+            '\0'..='\x1f' => json.push_str(&format!("\\u{:04x}", u32::from(char))),
+            _ => json.push(char),
+        }
+    }
+    json.push('"');
+}

@@ -1,0 +1,69 @@
+use http::StatusCode;
+
+/// Why a layer refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The request breaks HTTP, or is ambiguous.
+    BadRequest,
+    /// The client's address is not let in.
+    IpDenied,
+    /// Nothing answers at this path.
+    RouteNotFound,
+    /// The path is known, and not for this method.
+    MethodNotAllowed,
+    /// The method is not supported at all.
+    NotImplemented,
+    /// The request body is longer than it may be.
+    BodyTooLarge,
+    /// The request body arrives too slowly.
+    BodyTooSlow,
+    /// The header section is longer than it may be.
+    HeadersTooLarge,
+    /// The request came through this gateway before (RFC 9110 section 7.6.3).
+    LoopDetected,
+    /// No connection to the origin.
+    UpstreamConnect,
+    /// The origin closed the connection before it answered.
+    UpstreamReset,
+    /// The origin's answer cannot be passed on.
+    UpstreamInvalidResponse,
+    /// The origin took too long.
+    UpstreamTimeout,
+    /// No server, or no free connection to one.
+    UpstreamUnavailable,
+    /// A layer of your own, with its code in snake case. Its status is 403 unless set.
+    Other(&'static str),
+}
+
+impl Reason {
+    /// The code that clients, logs and metrics see. It does not change from release to release.
+    pub fn code(self) -> &'static str {
+        self.describe().1
+    }
+
+    /// The status such a refusal has by default.
+    pub fn status(self) -> StatusCode {
+        self.describe().0
+    }
+
+    fn describe(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request"),
+            Self::IpDenied => (StatusCode::FORBIDDEN, "ip_denied"),
+            Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
+            Self::LoopDetected => (StatusCode::LOOP_DETECTED, "loop_detected"),
+            Self::UpstreamConnect => (StatusCode::BAD_GATEWAY, "upstream_connect_failed"),
+            Self::UpstreamReset => (StatusCode::BAD_GATEWAY, "upstream_reset"),
+            Self::UpstreamInvalidResponse => (StatusCode::BAD_GATEWAY, "upstream_invalid_response"),
+            Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
+            Self::UpstreamUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable"),
+            Self::Other(code) => (StatusCode::FORBIDDEN, code),
+        }
+    }
+}

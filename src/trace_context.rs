@@ -1,0 +1,5 @@
+//! W3C Trace Context.
+
+/// A trace context.
+#[derive(Clone, Debug)]
+pub struct TraceContext {}
