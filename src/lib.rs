@@ -31,6 +31,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod body;
+mod chain;
 #[cfg(feature = "client-ip")]
 pub mod client_ip;
 mod clock;
@@ -41,6 +42,8 @@ mod head;
 #[cfg(feature = "ip-filter")]
 pub mod ip_filter;
 mod names;
+#[cfg(feature = "proxy")]
+mod origin;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 mod readiness;
@@ -63,7 +66,7 @@ pub use self::names::NameSet;
 pub use self::readiness::Oneshot;
 pub use self::rejection::{Reason, Rejection};
 pub use self::trace_context::TraceContext;
-pub use self::upstream_error::{UpstreamError, UpstreamErrorKind};
+pub use self::upstream_error::{RequestBodyFailed, UpstreamError, UpstreamErrorKind};
 
 /// A boxed error, as tower spells it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,5 +1,9 @@
 //! What can go wrong between the gateway and an origin.
 
+mod classify;
+
+pub use self::classify::RequestBodyFailed;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -46,8 +50,8 @@ pub enum UpstreamErrorKind {
     Overloaded,
     /// There is no server to send the request to.
     NoServer,
-    /// The request's own body failed: the client left, or sent one that breaks its framing.
-    RequestBody,
+    /// The request itself is at fault: its body broke off or breaks its framing, or its target is not a path.
+    Request,
 }
 
 impl UpstreamErrorKind {
@@ -61,7 +65,7 @@ impl UpstreamErrorKind {
                 Reason::UpstreamTimeout
             }
             Self::Overloaded | Self::NoServer => Reason::UpstreamUnavailable,
-            Self::RequestBody => Reason::BadRequest,
+            Self::Request => Reason::BadRequest,
         }
     }
 
@@ -115,7 +119,7 @@ impl fmt::Display for UpstreamError {
             UpstreamErrorKind::TotalTimeout => "the exchange with the origin took too long",
             UpstreamErrorKind::Overloaded => "every connection to the origin is in use",
             UpstreamErrorKind::NoServer => "there is no server to send the request to",
-            UpstreamErrorKind::RequestBody => "the request's body failed",
+            UpstreamErrorKind::Request => "the request could not be sent whole",
         })
     }
 }

@@ -2,6 +2,7 @@ use http::StatusCode;
 use thiserror::Error;
 
 use crate::Reason;
+use crate::chain::chain;
 
 /// Why a request body was cut short by the gateway itself. Services find it in the source chain of a body's error.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -32,15 +33,8 @@ impl RequestBodyError {
         self.reason().status()
     }
 
-    /// Finds one in the chain of `error`'s sources.
+    /// Finds one in `error` or what caused it.
     pub fn find(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<Self>() {
-                return Some(*found);
-            }
-            next = error.source();
-        }
-        None
+        chain(error).find_map(|error| error.downcast_ref().copied())
     }
 }

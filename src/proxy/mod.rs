@@ -1,1 +1,55 @@
-//! The reverse proxy.
+//! A streaming reverse proxy over any client.
+//!
+//! [`ProxyService`] turns a request that a client sent to you into one that you send to an origin, and the origin's
+//! answer into yours. It wraps a client stack: this crate's own [`Client`](crate::upstream::Client), hyper-util's, or any
+//! service whose error is an error; its own error is [`Infallible`](std::convert::Infallible), since what goes wrong
+//! behind a proxy is answered with a 502, 503 or 504.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_gateway::proxy::ProxyService;
+//! use tower_gateway::upstream::{Client, Upstream};
+//!
+//! let users = Upstream::new(["http://127.0.0.1:3001"])?;
+//! let proxy = ProxyService::new(Client::new(users)).strip_prefix("/api")?;
+//!
+//! // A route of an axum app: everything below /api/users is answered by the origin.
+//! let app: axum::Router = axum::Router::new().nest_service("/api/users", proxy);
+//! # Ok(()) }
+//! ```
+//!
+//! # What it does to a request
+//!
+//! - The path loses its prefix and may be rewritten; the query is kept byte for byte.
+//! - Hop-by-hop fields, and those that `Connection` names, are removed (RFC 9110 section 7.6.1) before the proxy sets its
+//!   own, so that nothing a client names can remove those. Framing is never copied: the client frames the body anew.
+//! - `X-Forwarded-For`, `-Proto` and `-Host`, `Forwarded` (RFC 7239) and `Via` say where the request came from. What the
+//!   client wrote there itself is replaced, unless [`ClientIpLayer`](crate::client_ip::ClientIpLayer) believed it.
+//! - A request that carries this gateway's own `Via` has gone in a circle and is answered with a 508.
+//!
+//! # What it does to an answer
+//!
+//! - The same fields are removed; `Date` is set where the origin sent none (RFC 9110 section 6.6.1).
+//! - Bodies stream both ways, with back-pressure and trailers; trailers are filtered as header fields are.
+//! - A client that leaves drops the future or the body, and with it the exchange with the origin.
+//! - [`Timeouts`] bound the wait for the head, pauses in the body and the whole exchange.
+//!
+//! # Readiness
+//!
+//! Deferred: the proxy is always ready, and readies the client when it has a request to send.
+
+mod body;
+mod error;
+mod fields;
+mod forwarding;
+mod future;
+mod path;
+mod request;
+mod service;
+mod timeouts;
+
+pub use self::body::{ForwardBody, ProxyBody};
+pub use self::future::ProxyFuture;
+pub use self::path::{InvalidPrefix, PathRewrite};
+pub use self::service::{HostPolicy, InvalidOrigin, InvalidPseudonym, ProxyService};
+pub use self::timeouts::Timeouts;

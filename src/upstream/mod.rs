@@ -1,1 +1,41 @@
-//! Connections to origins.
+//! Origins: the servers a request may go to, and the connections to them.
+//!
+//! [`Upstream`] is shared by everything in the process: its servers, what is in flight at each, how many connections each
+//! may have. [`Client`] belongs to one runtime and holds that runtime's connections, so that none is ever used across
+//! threads; make one for each worker from the same `Upstream`.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tower::ServiceExt;
+//! use tower_gateway::upstream::{Balance, Client, Upstream};
+//!
+//! let users = Upstream::builder()
+//!     .server("http://127.0.0.1:3001", 1)
+//!     .server("http://127.0.0.1:3002/base", 2)
+//!     .balance(Balance::RoundRobin)
+//!     .connect_timeout(Duration::from_millis(500))
+//!     .build()?;
+//! let client = Client::new(users);
+//!
+//! let request = http::Request::get("/users/7").body(http_body_util::Empty::<bytes::Bytes>::new())?;
+//! let response = client.oneshot(request).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! A client's error is [`UpstreamError`](crate::UpstreamError); [`ProxyService`](crate::proxy::ProxyService) answers for it.
+
+mod balance;
+mod body;
+mod client;
+mod connect;
+mod pool;
+mod server;
+#[allow(clippy::module_inception)]
+mod upstream;
+
+pub use self::balance::Balance;
+pub use self::body::OriginBody;
+pub use self::client::{Client, ClientFuture};
+pub use self::server::Server;
+pub use self::upstream::{InvalidUpstream, Upstream, UpstreamBuilder};

@@ -1,0 +1,186 @@
+//! The bodies on both ways: streamed, filtered and timed, never collected.
+
+use std::error::Error as _;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+
+use super::fields::strip_forbidden_trailers;
+use super::timeouts::{Timer, UploadProgress};
+use crate::{BoxError, NameSet, RequestBodyFailed, RequestContext, UpstreamError, UpstreamErrorKind};
+use std::sync::Arc;
+
+pin_project! {
+    /// The body of a request on its way to the origin: the client's, with its trailers filtered.
+    ///
+    /// Its error is [`RequestBodyFailed`], so that a client that fails because of it can be told from an origin that fails.
+    pub struct ForwardBody<B> {
+        #[pin]
+        body: B,
+        progress: Option<UploadProgress>,
+        stripped: Option<Arc<NameSet>>,
+    }
+}
+
+impl<B> ForwardBody<B> {
+    pub(super) fn new(body: B, progress: Option<UploadProgress>, stripped: Option<Arc<NameSet>>) -> Self {
+        Self { body, progress, stripped }
+    }
+}
+
+impl<B> fmt::Debug for ForwardBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardBody").finish_non_exhaustive()
+    }
+}
+
+impl<B> Body for ForwardBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = RequestBodyFailed;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, RequestBodyFailed>>> {
+        let mut this = self.project();
+        let progress = this.progress.as_ref();
+        let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+            progress.inspect(|progress| progress.waits_for_client());
+            return Poll::Pending;
+        };
+        match &frame {
+            Some(Ok(_)) if !this.body.is_end_stream() => progress.inspect(|progress| progress.gave_a_piece()),
+            _ => progress.inspect(|progress| progress.ended()),
+        };
+        Poll::Ready(frame.map(|frame| match frame {
+            Ok(frame) => Ok(filter_trailers(frame, this.stripped.as_deref())),
+            Err(error) => Err(RequestBodyFailed::new(error)),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn filter_trailers<D>(frame: Frame<D>, stripped: Option<&NameSet>) -> Frame<D> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            strip_forbidden_trailers(&mut trailers);
+            if let Some(stripped) = stripped {
+                stripped.remove_from(&mut trailers);
+            }
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
+pin_project! {
+    /// The body of an origin's answer: with its trailers filtered, and its pauses and whole duration bounded.
+    pub struct ProxyBody<B> {
+        #[pin]
+        body: B,
+        #[pin]
+        timer: Timer,
+        idle: Option<Duration>,
+        waiting_since: Option<Instant>,
+        total_deadline: Option<Instant>,
+        context: Option<RequestContext>,
+        failed: bool,
+    }
+}
+
+impl<B> ProxyBody<B> {
+    pub(super) fn new(
+        body: B,
+        idle: Option<Duration>,
+        total_deadline: Option<Instant>,
+        context: Option<RequestContext>,
+    ) -> Self {
+        let timer = Timer::default();
+        Self { body, timer, idle, waiting_since: None, total_deadline, context, failed: false }
+    }
+}
+
+impl<B> fmt::Debug for ProxyBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyBody").field("idle", &self.idle).finish_non_exhaustive()
+    }
+}
+
+impl<B> Body for ProxyBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = UpstreamError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, UpstreamError>>> {
+        let this = self.project();
+        if *this.failed {
+            return Poll::Ready(None);
+        }
+        let error = match this.body.poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                *this.waiting_since = None;
+                return Poll::Ready(Some(Ok(filter_trailers(frame, None))));
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => body_error(error),
+            Poll::Pending => {
+                let idle_deadline = match *this.idle {
+                    Some(idle) => this.waiting_since.get_or_insert_with(Instant::now).checked_add(idle),
+                    None => None,
+                };
+                let (deadline, kind) = match (idle_deadline, *this.total_deadline) {
+                    (None, None) => return Poll::Pending,
+                    (Some(idle), Some(total)) if total < idle => (total, UpstreamErrorKind::TotalTimeout),
+                    (Some(idle), _) => (idle, UpstreamErrorKind::BodyTimeout),
+                    (None, Some(total)) => (total, UpstreamErrorKind::TotalTimeout),
+                };
+                ready!(this.timer.poll_until(cx, deadline));
+                UpstreamError::new(kind)
+            }
+        };
+        *this.failed = true;
+        if let Some(context) = this.context {
+            context.set_upstream_error(error.clone());
+        }
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.failed || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer that breaks off after its head is truncated, whatever the client calls it.
+fn body_error(error: impl Into<BoxError>) -> UpstreamError {
+    let error = UpstreamError::classify(error);
+    match error.kind() {
+        UpstreamErrorKind::Reset => match error.source() {
+            None => UpstreamError::new(UpstreamErrorKind::Truncated),
+            Some(_) => UpstreamError::with_source(UpstreamErrorKind::Truncated, error),
+        },
+        _ => error,
+    }
+}

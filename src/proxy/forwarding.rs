@@ -1,0 +1,241 @@
+//! What an origin is told of the way a request came: `X-Forwarded-*`, `Forwarded` (RFC 7239) and `Via` (RFC 9110
+//! section 7.6.3).
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
+
+use crate::{ClientIp, RequestContext};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Which of them are sent.
+#[derive(Clone, Debug)]
+pub(super) struct Forwarding {
+    pub(super) x_forwarded: bool,
+    pub(super) forwarded: bool,
+    /// This gateway's name in `Via`.
+    pub(super) via: Option<Pseudonym>,
+}
+
+/// A gateway's name in `Via`. Two gateways in a row must not share one, or the second takes the first for itself.
+#[derive(Clone, Debug)]
+pub(super) struct Pseudonym(HeaderValue);
+
+impl Pseudonym {
+    /// `None` when `name` is not a token (RFC 9110 section 5.6.2) of 1 to 64 characters.
+    pub(super) fn new(name: &str) -> Option<Self> {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let valid = (1..=64).contains(&name.len()) && name.bytes().all(token);
+        if !valid {
+            return None;
+        }
+        HeaderValue::try_from(format!("1.1 {name}")).ok().map(Self)
+    }
+
+    /// A name that no other process has.
+    pub(super) fn unique() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let random = RandomState::new().hash_one("via") as u32;
+        Self(HeaderValue::try_from(format!("1.1 tower-gateway-{random:08x}")).expect("hex digits are a token"))
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.0.as_bytes()[4..]
+    }
+}
+
+/// True when `Via` says that the request passed this gateway before.
+pub(super) fn is_loop(headers: &HeaderMap, own: &Pseudonym) -> bool {
+    headers.get_all(VIA).iter().any(|line| {
+        // Each member is `received-protocol received-by [comment]`.
+        line.as_bytes().split(|byte| *byte == b',').any(|member| {
+            let mut words = member.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+            words.nth(1) == Some(own.name())
+        })
+    })
+}
+
+/// Where a request came from, as far as it is known.
+pub(super) struct Received<'a> {
+    client: Option<ClientIp>,
+    secure: bool,
+    host: Option<&'a HeaderValue>,
+}
+
+impl<'a> Received<'a> {
+    pub(super) fn new(context: Option<&RequestContext>, host: Option<&'a HeaderValue>) -> Self {
+        let connection = context.and_then(RequestContext::connection);
+        let client = context
+            .and_then(RequestContext::client_ip)
+            .copied()
+            .or_else(|| connection.map(|connection| ClientIp::from_peer(connection.peer, 128)));
+        Self { client, secure: connection.is_some_and(|connection| connection.secure), host }
+    }
+
+    fn proto(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
+
+impl Forwarding {
+    /// Writes the configured fields. Fields that are there already are believed: what the client wrote itself must have
+    /// been removed, by `ClientIpLayer` or by [`remove_unbelieved`].
+    pub(super) fn write(&self, headers: &mut HeaderMap, received: &Received<'_>) {
+        if self.x_forwarded {
+            write_x_forwarded(headers, received);
+        }
+        if self.forwarded {
+            append_member(headers, FORWARDED, &forwarded_element(received));
+        }
+        if let Some(Pseudonym(own)) = &self.via {
+            match headers.contains_key(VIA) {
+                true => append_member(headers, VIA, own.as_bytes()),
+                false => drop(headers.insert(VIA, own.clone())),
+            }
+        }
+    }
+}
+
+/// Without a layer that resolved the client's address, everything a client says of its own way is untrusted.
+pub(super) fn remove_unbelieved(headers: &mut HeaderMap) {
+    for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED] {
+        headers.remove(name);
+    }
+}
+
+fn write_x_forwarded(headers: &mut HeaderMap, received: &Received<'_>) {
+    if let Some(client) = &received.client {
+        let peer = client.peer().ip();
+        let mut value = BytesMut::with_capacity(48);
+        if client.address() != peer && !headers.contains_key(X_FORWARDED_FOR) {
+            // The address came in another field, which is not this one's chain.
+            let _ = write!(value, "{}, ", client.address());
+        }
+        let _ = write!(value, "{peer}");
+        append_member(headers, X_FORWARDED_FOR, &value);
+    }
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(received.proto()));
+    }
+    if let Some(host) = received.host
+        && !headers.contains_key(X_FORWARDED_HOST)
+    {
+        headers.insert(X_FORWARDED_HOST, host.clone());
+    }
+}
+
+/// One element: who sent the request to us, for which host, over what.
+fn forwarded_element(received: &Received<'_>) -> Bytes {
+    let mut element = BytesMut::with_capacity(96);
+    // Section 6: an IPv6 address is bracketed, and since "[" and ":" are not token characters, quoted.
+    let _ = match received.client.map(|client| client.peer().ip()) {
+        None => write!(element, "for=unknown"),
+        Some(IpAddr::V4(peer)) => write!(element, "for={peer}"),
+        Some(IpAddr::V6(peer)) => write!(element, "for=\"[{peer}]\""),
+    };
+    if let Some(host) = received.host.and_then(|host| host.to_str().ok())
+        && !host.contains(['"', '\\'])
+    {
+        let _ = write!(element, ";host=\"{host}\"");
+    }
+    let _ = write!(element, ";proto={}", received.proto());
+    element.freeze()
+}
+
+/// Adds `member` to the end of the list in field `name`, in one line.
+fn append_member(headers: &mut HeaderMap, name: HeaderName, member: &[u8]) {
+    let mut value = BytesMut::with_capacity(member.len());
+    for line in headers.get_all(&name) {
+        value.extend_from_slice(line.as_bytes());
+        value.extend_from_slice(b", ");
+    }
+    value.extend_from_slice(member);
+    if let Ok(value) = HeaderValue::from_maybe_shared(value.freeze()) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(client: ClientIp) -> Received<'static> {
+        static HOST: HeaderValue = HeaderValue::from_static("api.example:8080");
+        Received { client: Some(client), secure: false, host: Some(&HOST) }
+    }
+
+    fn all() -> Forwarding {
+        Forwarding { x_forwarded: true, forwarded: true, via: Pseudonym::new("gw") }
+    }
+
+    fn get<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+        headers[name].to_str().unwrap()
+    }
+
+    #[test]
+    fn an_unknown_peer_is_the_whole_chain() {
+        let mut headers = HeaderMap::new();
+        all().write(&mut headers, &received(ClientIp::from_peer("192.0.2.1:4711".parse().unwrap(), 64)));
+        assert_eq!(get(&headers, "x-forwarded-for"), "192.0.2.1");
+        assert_eq!(get(&headers, "x-forwarded-proto"), "http");
+        assert_eq!(get(&headers, "x-forwarded-host"), "api.example:8080");
+        assert_eq!(get(&headers, "forwarded"), "for=192.0.2.1;host=\"api.example:8080\";proto=http");
+        assert_eq!(get(&headers, "via"), "1.1 gw");
+    }
+
+    #[test]
+    fn a_believed_chain_is_continued_with_the_peer() {
+        let client = ClientIp::behind_trusted("10.0.0.1:1".parse().unwrap(), "203.0.113.9".parse().unwrap(), 64);
+        let mut headers = HeaderMap::new();
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.9, 10.0.0.2"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+        headers.insert(VIA, HeaderValue::from_static("2 edge"));
+        all().write(&mut headers, &received(client));
+        assert_eq!(get(&headers, "x-forwarded-for"), "203.0.113.9, 10.0.0.2, 10.0.0.1");
+        assert_eq!(get(&headers, "x-forwarded-proto"), "https");
+        assert_eq!(get(&headers, "via"), "2 edge, 1.1 gw");
+    }
+
+    #[test]
+    fn an_address_from_another_field_begins_the_chain() {
+        let client = ClientIp::behind_trusted("10.0.0.1:1".parse().unwrap(), "203.0.113.9".parse().unwrap(), 64);
+        let mut headers = HeaderMap::new();
+        all().write(&mut headers, &received(client));
+        assert_eq!(get(&headers, "x-forwarded-for"), "203.0.113.9, 10.0.0.1");
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_bracketed_and_quoted_in_forwarded_only() {
+        let mut headers = HeaderMap::new();
+        all().write(&mut headers, &received(ClientIp::from_peer("[2001:db8::1]:1".parse().unwrap(), 64)));
+        assert_eq!(get(&headers, "x-forwarded-for"), "2001:db8::1");
+        assert!(get(&headers, "forwarded").starts_with("for=\"[2001:db8::1]\";"));
+    }
+
+    #[test]
+    fn a_loop_is_seen_in_any_member_of_any_line() {
+        let own = Pseudonym::new("gw").unwrap();
+        let via = |lines: &[&'static str]| {
+            lines.iter().map(|line| (VIA, HeaderValue::from_static(line))).collect::<HeaderMap>()
+        };
+        assert!(is_loop(&via(&["1.1 gw"]), &own));
+        let mut two = via(&["1.0 fred"]);
+        two.append(VIA, HeaderValue::from_static("HTTP/2 other,  1.1   gw (comment)"));
+        assert!(is_loop(&two, &own));
+        assert!(!is_loop(&via(&["1.1 gw2, 1.1 agw, gw 1.1"]), &own));
+        assert!(!is_loop(&HeaderMap::new(), &own));
+    }
+
+    #[test]
+    fn a_pseudonym_is_a_token() {
+        assert!(Pseudonym::new("").is_none());
+        assert!(Pseudonym::new("a b").is_none());
+        assert!(Pseudonym::new("gateway-1.example").is_some());
+        assert!(Pseudonym::unique().name().starts_with(b"tower-gateway-"));
+    }
+}

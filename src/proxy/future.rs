@@ -1,0 +1,182 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING};
+use http::{Request, Response, StatusCode, request};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::body::{ForwardBody, ProxyBody};
+use super::error::rejection;
+use super::fields::strip_hop_by_hop;
+use super::service::Settings;
+use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
+use crate::body::ResponseBody;
+use crate::{BoxError, Head, Oneshot, RequestContext, UpstreamError, UpstreamErrorKind};
+
+pin_project! {
+    /// The future of [`ProxyService`](super::ProxyService).
+    pub struct ProxyFuture<C, B>
+    where
+        C: Service<Request<ForwardBody<B>>>,
+    {
+        #[pin]
+        state: State<Oneshot<C, Request<ForwardBody<B>>>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Exchange {
+            #[pin]
+            answer: F,
+            #[pin]
+            timer: Timer,
+            exchange: Exchange,
+        },
+        Answered { response: Option<Response<Bytes>> },
+    }
+}
+
+/// What is to be remembered until the answer comes.
+struct Exchange {
+    settings: Arc<Settings>,
+    context: Option<RequestContext>,
+    start: Instant,
+    upload: Option<UploadProgress>,
+    /// The head as it was sent, kept only for a hook that wants to see it.
+    head: Option<Box<request::Parts>>,
+}
+
+impl<C, B> ProxyFuture<C, B>
+where
+    C: Service<Request<ForwardBody<B>>> + Clone,
+    B: Body,
+{
+    pub(super) fn answered(response: Response<Bytes>) -> Self {
+        Self { state: State::Answered { response: Some(response) } }
+    }
+
+    pub(super) fn start(
+        settings: Arc<Settings>,
+        context: Option<RequestContext>,
+        parts: request::Parts,
+        body: B,
+        client: &mut C,
+    ) -> Self {
+        let start = Instant::now();
+        let upload = (!body.is_end_stream()).then(|| UploadProgress::new(start));
+        let head = settings.gate.on_reject.is_some().then(|| Box::new(parts.clone()));
+        let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone());
+        let answer = Oneshot::start(client, Request::from_parts(parts, body));
+        let exchange = Exchange { settings, context, start, upload, head };
+        Self { state: State::Exchange { answer, timer: Timer::default(), exchange } }
+    }
+}
+
+impl<C, B, R> Future for ProxyFuture<C, B>
+where
+    C: Service<Request<ForwardBody<B>>, Response = Response<R>>,
+    C::Error: Into<BoxError>,
+{
+    type Output = Result<Response<ResponseBody<ProxyBody<R>>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Exchange { answer, timer, exchange } => Poll::Ready(Ok(match answer.poll(cx) {
+                Poll::Ready(Ok(response)) => exchange.pass_on(response),
+                Poll::Ready(Err(error)) => exchange.fail(UpstreamError::classify(error)),
+                Poll::Pending => {
+                    let kind = ready!(exchange.poll_deadline(timer, cx));
+                    exchange.fail(UpstreamError::new(kind))
+                }
+            })),
+            StateProj::Answered { response } => {
+                let response = response.take().expect("polled after it had completed");
+                Poll::Ready(Ok(response.map(ResponseBody::own)))
+            }
+        }
+    }
+}
+
+impl Exchange {
+    fn pass_on<R>(&mut self, response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
+        let (mut parts, body) = response.into_parts();
+        // Nobody asked to switch protocols, and an interim answer is never the last one. Two lengths at once are how
+        // responses are smuggled (RFC 9112 section 6.3).
+        let two_lengths = parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH);
+        if parts.status.is_informational() || two_lengths {
+            return self.fail(UpstreamError::new(UpstreamErrorKind::InvalidResponse));
+        }
+        strip_hop_by_hop(&mut parts.headers);
+        if parts.status == StatusCode::NO_CONTENT {
+            // RFC 9110 section 8.6: a 204 has no Content-Length.
+            parts.headers.remove(CONTENT_LENGTH);
+        }
+        if !parts.headers.contains_key(DATE)
+            && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
+        {
+            parts.headers.insert(DATE, date);
+        }
+        let timeouts = &self.settings.timeouts;
+        let total = deadline(self.start, timeouts.total);
+        let body = ProxyBody::new(body, timeouts.body_idle, total, self.context.take());
+        Response::from_parts(parts, ResponseBody::inner(body))
+    }
+
+    fn fail<R>(&mut self, error: UpstreamError) -> Response<ResponseBody<ProxyBody<R>>> {
+        let rejection = rejection(&error);
+        if let Some(context) = &self.context {
+            context.set_upstream_error(error);
+        }
+        let none = request::Request::new(()).into_parts().0;
+        let head = Head::from(self.head.as_deref().unwrap_or(&none));
+        self.settings.gate.answer(head, self.context.as_ref(), rejection).map(ResponseBody::own)
+    }
+
+    fn poll_deadline(&self, mut timer: Pin<&mut Timer>, cx: &mut Context<'_>) -> Poll<UpstreamErrorKind> {
+        let timeouts = &self.settings.timeouts;
+        loop {
+            let head = self.head_deadline();
+            let total = deadline(self.start, timeouts.total);
+            let (next, kind) = match (head, total) {
+                (None, None) => return Poll::Pending,
+                (Some((head, _)), Some(total)) if total < head => (total, Some(UpstreamErrorKind::TotalTimeout)),
+                (None, Some(total)) => (total, Some(UpstreamErrorKind::TotalTimeout)),
+                (Some((head, final_)), _) => (head, final_.then_some(UpstreamErrorKind::ResponseTimeout)),
+            };
+            ready!(timer.as_mut().poll_until(cx, next));
+            if let Some(kind) = kind {
+                return Poll::Ready(kind);
+            }
+        }
+    }
+
+    /// When to look again, and whether the time is up then: not while the client is still sending.
+    fn head_deadline(&self) -> Option<(Instant, bool)> {
+        let limit = self.settings.timeouts.response_head;
+        match self.upload.as_ref().map(UploadProgress::waiting_for) {
+            None => deadline(self.start, limit).map(|at| (at, true)),
+            Some(Waiting::Origin(since)) => deadline(since, limit).map(|at| (at, true)),
+            Some(Waiting::Client) => deadline(Instant::now(), limit).map(|at| (at, false)),
+        }
+    }
+}
+
+impl<C, B> fmt::Debug for ProxyFuture<C, B>
+where
+    C: Service<Request<ForwardBody<B>>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyFuture").finish_non_exhaustive()
+    }
+}

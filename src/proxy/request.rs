@@ -1,0 +1,68 @@
+//! From the request that came in to the request that goes out.
+
+use http::header::{self, HeaderValue};
+use http::{Method, Version, request};
+
+use super::fields::strip_hop_by_hop;
+use super::forwarding::{Received, is_loop, remove_unbelieved};
+use super::service::{HostPolicy, Settings};
+use crate::{Reason, Rejection, RequestContext};
+
+/// Rewrites the head of a request for the origin, or says why it goes to none.
+pub(super) fn prepare(
+    settings: &Settings,
+    parts: &mut request::Parts,
+    context: Option<&RequestContext>,
+) -> Result<(), Rejection> {
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        // A tunnel or an echo through a gateway would pass by every rule that it keeps (RFC 9110 section 17.18 on
+        // TRACE, 9.3.6 on CONNECT).
+        return Err(refuse(Reason::NotImplemented, "this method is not supported here"));
+    }
+    if let Some(own) = &settings.forwarding.via
+        && is_loop(&parts.headers, own)
+    {
+        return Err(refuse(Reason::LoopDetected, "the request has passed this gateway before"));
+    }
+    let path = settings.path.apply(&parts.uri);
+    let Some(path) = path else { return Err(refuse(Reason::BadRequest, "the path cannot be rewritten")) };
+    let host = host_of(parts);
+
+    strip_hop_by_hop(&mut parts.headers);
+    // The client frames the body anew from its size hint; hyper has answered the expectation by the time it is read.
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::EXPECT);
+    if let Some(stripped) = &settings.stripped {
+        stripped.remove_from(&mut parts.headers);
+    }
+    if context.and_then(RequestContext::client_ip).is_none() {
+        remove_unbelieved(&mut parts.headers);
+    }
+    settings.forwarding.write(&mut parts.headers, &Received::new(context, host.as_ref()));
+
+    match &settings.host {
+        HostPolicy::Upstream => drop(parts.headers.remove(header::HOST)),
+        HostPolicy::Client => drop(host.map(|host| parts.headers.insert(header::HOST, host))),
+        HostPolicy::Fixed(host) => drop(parts.headers.insert(header::HOST, host.clone())),
+    }
+    parts.uri = match &settings.origin {
+        None => path.into(),
+        Some(origin) => origin.uri(&path).ok_or_else(|| refuse(Reason::BadRequest, "the path cannot be rewritten"))?,
+    };
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// What the request is for: the authority of an absolute target (or of HTTP/2), which goes before Host (RFC 9112
+/// section 3.2.2), without user info.
+fn host_of(parts: &request::Parts) -> Option<HeaderValue> {
+    let Some(authority) = parts.uri.authority() else {
+        return parts.headers.get(header::HOST).cloned();
+    };
+    let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
+    HeaderValue::from_str(host).ok()
+}
+
+fn refuse(reason: Reason, detail: &'static str) -> Rejection {
+    Rejection::new("proxy", reason).detail(detail)
+}

@@ -1,0 +1,148 @@
+//! How long an exchange with an origin may take.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+
+/// The deadlines of one exchange. Each may be `None`: no deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From the end of the request to the head of the answer: a long upload is not a slow origin. While the request's
+    /// body waits for its client the clock stands; while it waits for the origin to take more, it runs. 30 s by default.
+    pub response_head: Option<Duration>,
+    /// Between two pieces of the answer's body. 60 s by default.
+    pub body_idle: Option<Duration>,
+    /// From the call to the end of the answer's body. None by default, so that streams may last.
+    pub total: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { response_head: Some(Duration::from_secs(30)), body_idle: Some(Duration::from_secs(60)), total: None }
+    }
+}
+
+impl Timeouts {
+    /// No deadline at all.
+    pub fn none() -> Self {
+        Self { response_head: None, body_idle: None, total: None }
+    }
+
+    /// Sets [`response_head`](Self::response_head).
+    #[must_use]
+    pub fn response_head(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.response_head = limit.into();
+        self
+    }
+
+    /// Sets [`body_idle`](Self::body_idle).
+    #[must_use]
+    pub fn body_idle(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.body_idle = limit.into();
+        self
+    }
+
+    /// Sets [`total`](Self::total).
+    #[must_use]
+    pub fn total(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.total = limit.into();
+        self
+    }
+}
+
+/// The instant `after` from `start`; `None` for one too far away to matter.
+pub(super) fn deadline(start: Instant, after: Option<Duration>) -> Option<Instant> {
+    start.checked_add(after?)
+}
+
+pin_project! {
+    /// One timer that is armed only when something has to wait, and moved only when it fires.
+    #[derive(Debug, Default)]
+    pub(super) struct Timer {
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl Timer {
+    /// Ready once `deadline` has passed. The timer may stand earlier than that from an earlier call: it is moved when it
+    /// fires, so that a deadline that moves with every piece costs nothing.
+    pub(super) fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let mut sleep = self.project().sleep;
+        match sleep.as_mut().as_pin_mut() {
+            None => sleep.set(Some(tokio::time::sleep_until(deadline))),
+            Some(armed) if armed.deadline() > deadline => armed.reset(deadline),
+            Some(_) => {}
+        }
+        let Some(mut sleep) = sleep.as_pin_mut() else { return Poll::Pending };
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+/// How far a request's body has come, told by the body to the future that waits for the answer. They may live in
+/// different tasks, so it is a few atomics.
+#[derive(Clone, Debug)]
+pub(super) struct UploadProgress(Arc<Upload>);
+
+#[derive(Debug)]
+struct Upload {
+    start: Instant,
+    /// Milliseconds since `start` of the last change, with the phase in the lowest two bits.
+    state: AtomicU64,
+}
+
+const FOR_ORIGIN: u64 = 0;
+const FOR_CLIENT: u64 = 1;
+const ENDED: u64 = 2;
+
+/// Who a request's body waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// The client is to send more.
+    Client,
+    /// The origin is to take more, or to answer, since then.
+    Origin(Instant),
+}
+
+impl UploadProgress {
+    pub(super) fn new(start: Instant) -> Self {
+        Self(Arc::new(Upload { start, state: AtomicU64::new(FOR_ORIGIN) }))
+    }
+
+    pub(super) fn waits_for_client(&self) {
+        self.0.state.store(FOR_CLIENT, Ordering::Relaxed);
+    }
+
+    pub(super) fn gave_a_piece(&self) {
+        self.mark(FOR_ORIGIN);
+    }
+
+    pub(super) fn ended(&self) {
+        self.mark(ENDED);
+    }
+
+    pub(super) fn waiting_for(&self) -> Waiting {
+        let state = self.0.state.load(Ordering::Relaxed);
+        if state & 3 == FOR_CLIENT {
+            return Waiting::Client;
+        }
+        Waiting::Origin(self.0.start + Duration::from_millis(state >> 2))
+    }
+
+    fn mark(&self, phase: u64) {
+        let millis = self.0.start.elapsed().as_millis() as u64;
+        self.0.state.store(millis << 2 | phase, Ordering::Relaxed);
+    }
+}
