@@ -1,0 +1,71 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Extensions, Request, Response};
+use tower_service::Service;
+
+use super::ClientIpFuture;
+use super::layer::Settings;
+use crate::body::ResponseBody;
+use crate::{ClientIp, RequestContext};
+
+/// The service that [`ClientIpLayer`](super::ClientIpLayer) makes. ([`ClientIp`] is what it finds.)
+#[derive(Clone, Debug)]
+pub struct ClientIpService<S> {
+    pub(super) inner: S,
+    pub(super) settings: Arc<Settings>,
+}
+
+impl<S, B, R> Service<Request<B>> for ClientIpService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ClientIpFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if self.settings.gate.applies(&request) {
+            self.settings.resolve(&mut request);
+        }
+        ClientIpFuture::inner(self.inner.call(request))
+    }
+}
+
+impl Settings {
+    fn resolve<B>(&self, request: &mut Request<B>) {
+        let Some(peer) = self.peer_of(request.extensions()) else {
+            return self.headers.remove_all(request.headers_mut());
+        };
+        let client = if self.trusted.contains(peer.ip()) {
+            let address = self.headers.believe(request.headers_mut(), peer.ip(), &self.trusted);
+            ClientIp::behind_trusted(peer, address, self.ipv6_prefix)
+        } else {
+            self.headers.remove_all(request.headers_mut());
+            ClientIp::from_peer(peer, self.ipv6_prefix)
+        };
+        RequestContext::of(request.extensions_mut()).set_client_ip(client);
+    }
+
+    fn peer_of(&self, extensions: &Extensions) -> Option<SocketAddr> {
+        let told = || self.peer_from.as_ref().and_then(|peer_from| peer_from(extensions));
+        let served = || Some(extensions.get::<RequestContext>()?.connection()?.peer);
+        let plain = || extensions.get::<SocketAddr>().copied();
+        told().or_else(served).or_else(|| axum_peer(extensions)).or_else(plain)
+    }
+}
+
+#[cfg(feature = "axum")]
+fn axum_peer(extensions: &Extensions) -> Option<SocketAddr> {
+    Some(extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()?.0)
+}
+
+#[cfg(not(feature = "axum"))]
+fn axum_peer(_: &Extensions) -> Option<SocketAddr> {
+    None
+}
