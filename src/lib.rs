@@ -39,6 +39,7 @@ mod context;
 mod future;
 mod gate;
 mod head;
+mod hex;
 #[cfg(feature = "ip-filter")]
 pub mod ip_filter;
 mod names;
