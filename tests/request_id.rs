@@ -12,11 +12,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::request_id::{RequestIdFuture, RequestIdLayer, RequestIdService};
 use tower_gateway::{ClientIp, Clock, Reason, Rejection, RequestContext, RequestId, TraceContext};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+static_assertions::assert_impl_all!(RequestIdLayer: Clone, Send, Sync, Default, std::fmt::Debug);
+static_assertions::assert_impl_all!(RequestIdService<Origin>: Clone, Send, Sync);
+static_assertions::assert_impl_all!(RequestIdFuture<std::future::Ready<()>>: Send, Sync, Unpin);
 
 /// What went inwards and what came back.
 struct Seen {
