@@ -1,0 +1,67 @@
+//! What each layer costs a request, over a service that answers at once. `cargo bench --bench layers`
+#![allow(missing_docs, reason = "the macros make items without any")]
+
+mod support;
+
+use criterion::{BatchSize, Bencher, Criterion, criterion_group, criterion_main};
+use tower::{Layer, Service};
+use tower_gateway::client_ip::{CidrSet, ClientIpLayer, ForwardingHeader};
+use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::proxy::ProxyService;
+use tower_gateway::request_id::RequestIdLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+
+use support::{Answer, block_on, cidrs, request};
+
+/// One call of the service, without making the request or dropping the answer.
+fn call<S>(bencher: &mut Bencher<'_>, mut service: S)
+where
+    S: Service<http::Request<support::NoBody>>,
+    S::Error: std::fmt::Debug,
+{
+    bencher.iter_batched(request, |request| block_on(service.call(request)).unwrap(), BatchSize::SmallInput);
+}
+
+fn layers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("layer");
+    group.bench_function("none", |bencher| call(bencher, Answer));
+    group.bench_function("client_ip/untrusted", |bencher| call(bencher, ClientIpLayer::new().layer(Answer)));
+    group.bench_function("client_ip/trusted", |bencher| {
+        let layer = ClientIpLayer::new().trusted_proxies(cidrs(["0.0.0.0/0"])).header(ForwardingHeader::XForwardedFor);
+        call(bencher, layer.layer(Answer));
+    });
+    group.bench_function("ip_filter/10000_ranges", |bencher| {
+        let ranges: CidrSet = support::many_ranges(10_000);
+        call(bencher, ClientIpLayer::new().layer(IpFilterLayer::new().deny(ranges).layer(Answer)));
+    });
+    group.bench_function("request_id", |bencher| call(bencher, RequestIdLayer::new().layer(Answer)));
+    group.bench_function("request_id/without_trace", |bencher| {
+        call(bencher, RequestIdLayer::new().trace_context(false).layer(Answer));
+    });
+    group.bench_function("request_id/tower_http", |bencher| {
+        let header = http::HeaderName::from_static("x-request-id");
+        let set = SetRequestIdLayer::new(header.clone(), MakeRequestUuid);
+        call(bencher, set.layer(PropagateRequestIdLayer::new(header).layer(Answer)));
+    });
+    group.bench_function("proxy", |bencher| call(bencher, ProxyService::new(Answer).strip_prefix("/api").unwrap()));
+    group.bench_function("stack", |bencher| call(bencher, support::stack()));
+    group.finish();
+}
+
+fn cidr_lookup(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("cidr_set");
+    for size in [10, 10_000] {
+        let set = support::many_ranges(size);
+        let mut address = 0u32;
+        group.bench_function(format!("{size}_ranges"), |bencher| {
+            bencher.iter(|| {
+                address = address.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                set.contains(std::net::Ipv4Addr::from_bits(address).into())
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, layers, cidr_lookup);
+criterion_main!(benches);

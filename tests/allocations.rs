@@ -1,0 +1,52 @@
+//! How often the stack allocates for one request. A change that adds to it has to say so here.
+
+#[path = "../benches/support/mod.rs"]
+mod support;
+
+use support::{Answer, NoBody, block_on, request};
+use tower::{Layer, Service};
+use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::proxy::ProxyService;
+use tower_gateway::request_id::RequestIdLayer;
+
+/// Allocations of one call, the request and its context made before, the answer dropped after.
+fn allocations<S>(mut service: S) -> u64
+where
+    S: Service<http::Request<NoBody>>,
+    S::Error: std::fmt::Debug,
+{
+    // What a thread sets up once is not a request's cost.
+    drop(block_on(service.call(request())).unwrap());
+    let request = request();
+    let mut answer = None;
+    let counted = allocation_counter::measure(|| answer = Some(block_on(service.call(request)).unwrap()));
+    drop(answer);
+    counted.count_total
+}
+
+#[test]
+fn the_context_costs_four_allocations_once() {
+    let mut extensions = http::Extensions::new();
+    let counted = allocation_counter::measure(|| drop(tower_gateway::RequestContext::of(&mut extensions)));
+    assert_eq!(counted.count_total, 4);
+    let again = allocation_counter::measure(|| drop(tower_gateway::RequestContext::of(&mut extensions)));
+    assert_eq!(again.count_total, 0);
+}
+
+#[test]
+fn each_layer_allocates_what_it_says() {
+    assert_eq!(allocations(Answer), 0);
+    assert_eq!(allocations(ClientIpLayer::new().layer(Answer)), 0);
+    let filter = IpFilterLayer::new().deny(support::cidrs(["198.51.100.0/24"]));
+    assert_eq!(allocations(ClientIpLayer::new().layer(filter.layer(Answer))), 0);
+    // The id and the trace, and the header map's growth for two more fields.
+    assert_eq!(allocations(RequestIdLayer::new().layer(Answer)), 6);
+    // The new path, X-Forwarded-For, the request map's growth, and the Date that this origin left out, in a new map.
+    assert_eq!(allocations(ProxyService::new(Answer).strip_prefix("/api").unwrap()), 10);
+}
+
+#[test]
+fn the_whole_stack_allocates_what_the_readme_says() {
+    assert_eq!(allocations(support::stack()), 12);
+}
