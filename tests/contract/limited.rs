@@ -1,0 +1,88 @@
+//! Over tower's own limiting services, with instances that live long: `ConcurrencyLimit(1)` and `Buffer(1)`, which
+//! starve or panic when a layer calls what it did not ready, or keeps what it does not use.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::buffer::Buffer;
+use tower::limit::ConcurrencyLimit;
+use tower::{BoxError, Layer, Service, ServiceExt};
+
+use crate::samples::{Deferred, Holding, Refusing, Transparent};
+
+type Body = Full<Bytes>;
+
+async fn slow(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    Ok(Response::new(Body::from("answer")))
+}
+
+async fn send<S, R>(service: &mut S, request: Request<Body>) -> u16
+where
+    S: Service<Request<Body>, Response = Response<R>, Error: Into<BoxError>>,
+{
+    let ready = tokio::time::timeout(Duration::from_secs(60), service.ready()).await;
+    let call = ready.expect("it becomes ready").map_err(Into::into).unwrap().call(request);
+    let answer = tokio::time::timeout(Duration::from_secs(60), call).await;
+    answer.expect("it answers").map_err(Into::into).unwrap().status().as_u16()
+}
+
+fn get() -> Request<Body> {
+    Request::new(Body::default())
+}
+
+/// In turns, with refusals and with ready instances that are given up between them, and two at once.
+async fn takes_turns<S, R>(one: S, two: S, refused: Option<fn() -> Request<Body>>)
+where
+    S: Service<Request<Body>, Response = Response<R>, Error: Into<BoxError>> + Clone,
+{
+    let mut turns = [one.clone(), two.clone(), one, two];
+    for _ in 0..5 {
+        for service in &mut turns {
+            assert_eq!(send(service, get()).await, 200);
+        }
+        if let Some(refused) = refused {
+            assert_ne!(send(&mut turns[0], refused()).await, 200);
+            assert_eq!(send(&mut turns[1], get()).await, 200);
+        }
+        let mut given_up = turns[2].clone();
+        given_up.ready().await.map_err(Into::into).unwrap();
+        drop(given_up);
+    }
+    let [mut one, mut two, ..] = turns;
+    assert_eq!(tokio::join!(send(&mut one, get()), send(&mut two, get())), (200, 200));
+}
+
+macro_rules! over_limits {
+    ($($name:ident: $layer:expr, $refused:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(start_paused = true)]
+            async fn serves_over_a_concurrency_limit_of_one() {
+                let (layer, limit) = ($layer, ConcurrencyLimit::new(tower::service_fn(slow), 1));
+                takes_turns(layer.layer(limit.clone()), layer.layer(limit), $refused).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn serves_over_a_buffer_of_one() {
+                let (layer, buffer) = ($layer, Buffer::new(tower::service_fn(slow), 1));
+                takes_turns(layer.layer(buffer.clone()), layer.layer(buffer), $refused).await;
+            }
+        }
+    )*};
+}
+
+fn trace() -> Request<Body> {
+    Request::builder().method("TRACE").body(Body::default()).unwrap()
+}
+
+over_limits! {
+    transparent: Transparent, None;
+    refusing: Refusing::after(1_000), Some(trace);
+    deferred: Deferred, Some(trace);
+    holding: Holding::default(), None;
+}
