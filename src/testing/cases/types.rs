@@ -60,10 +60,7 @@ impl fmt::Debug for Opaque {
 /// ```
 /// use tower_gateway::testing::contract::assert_contract;
 ///
-/// assert_contract(&tower_http::set_header::SetResponseHeaderLayer::overriding(
-///     http::header::SERVER,
-///     http::HeaderValue::from_static("gateway"),
-/// ));
+/// assert_contract(&tower_http::request_id::PropagateRequestIdLayer::x_request_id());
 /// ```
 ///
 /// A layer that brings errors of its own does not compile:
