@@ -162,8 +162,10 @@ fn assert_names_the_layer_and_the_rule() {
     immediate(ChangesData).assert();
 }
 
-fn boxes_errors() -> Contract<MapErrLayer<fn(TestError) -> BoxError>> {
-    contract::of("boxes errors", || MapErrLayer::new(BoxError::from as fn(TestError) -> BoxError))
+type BoxesErrors = MapErrLayer<fn(TestError) -> BoxError>;
+
+fn boxes_errors() -> Contract<BoxesErrors> {
+    contract::of("boxes errors", || BoxesErrors::new(BoxError::from))
 }
 
 #[derive(Clone)]

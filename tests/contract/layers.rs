@@ -1,19 +1,55 @@
 //! The layers, and what the harness must know of each.
 
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
 use http::Request;
+use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::testing::Readiness;
 use tower_gateway::testing::contract::{self, assert_contract, assert_transparent};
-use tower_gateway::testing::{Contract, Readiness};
+use tower_gateway::{ClientIp, RequestContext};
 
 use crate::samples::{Deferred, Holding, Refusing, Transparent};
 
 const PLENTY: usize = 1_000;
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), 4711);
 
 fn trace() -> http::request::Builder {
     Request::builder().method("TRACE")
 }
 
-pub fn refusing() -> Contract<Refusing> {
-    contract::of("refusing", || Refusing::after(PLENTY)).refused(trace)
+fn from_a_peer() -> http::request::Builder {
+    Request::builder().extension(PEER)
+}
+
+fn from_a_client() -> http::request::Builder {
+    let context = RequestContext::new();
+    context.set_client_ip(ClientIp::from_peer(PEER, 64));
+    Request::builder().extension(context)
+}
+
+#[test]
+fn client_ip_keeps_the_contract() {
+    assert_contract(&ClientIpLayer::new());
+    assert_transparent(&ClientIpLayer::new());
+    contract::of("client ip", ClientIpLayer::new).admitted(from_a_peer).assert();
+}
+
+#[test]
+fn request_id_keeps_the_contract() {
+    assert_contract(&RequestIdLayer::new());
+    assert_transparent(&RequestIdLayer::new());
+    contract::of("request id", RequestIdLayer::new).assert();
+}
+
+#[test]
+fn ip_filter_keeps_the_contract() {
+    assert_contract(&IpFilterLayer::new());
+    assert_transparent(&IpFilterLayer::new());
+    // Whose client is not known is refused.
+    contract::of("ip filter", IpFilterLayer::new).admitted(from_a_client).refused(Request::builder).assert();
 }
 
 #[test]
@@ -27,7 +63,8 @@ fn a_transparent_layer_keeps_the_contract() {
 fn a_refusing_layer_keeps_the_contract() {
     assert_contract(&Refusing::after(PLENTY));
     assert_transparent(&Refusing::after(PLENTY));
-    refusing()
+    contract::of("refusing", || Refusing::after(PLENTY))
+        .refused(trace)
         .shared(async |mut one, mut two| {
             for _ in 0..PLENTY {
                 one.send(Request::get("/")).await;
@@ -47,7 +84,8 @@ fn a_deferred_layer_keeps_the_contract() {
 #[test]
 fn a_layer_that_holds_until_the_body_ends_keeps_the_contract() {
     assert_contract(&Holding::default());
-    contract::of("holding", Holding::default).held(Holding::in_flight).assert();
+    let in_flight = |layer: &Holding| layer.in_flight.load(Ordering::Relaxed);
+    contract::of("holding", Holding::default).held(in_flight).assert();
 }
 
 #[test]

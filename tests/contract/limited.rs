@@ -2,6 +2,7 @@
 //! starve or panic when a layer calls what it did not ready, or keeps what it does not use.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,10 @@ use http_body_util::Full;
 use tower::buffer::Buffer;
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::{ClientIp, RequestContext};
 
 use crate::samples::{Deferred, Holding, Refusing, Transparent};
 
@@ -30,8 +35,12 @@ where
     answer.expect("it answers").map_err(Into::into).unwrap().status().as_u16()
 }
 
+/// From a client that is known, for the layers that ask.
 fn get() -> Request<Body> {
-    Request::new(Body::default())
+    let mut request = Request::new(Body::default());
+    let client = ClientIp::from_peer(SocketAddr::from(([192, 0, 2, 7], 4711)), 64);
+    RequestContext::of(request.extensions_mut()).set_client_ip(client);
+    request
 }
 
 /// In turns, with refusals and with ready instances that are given up between them, and two at once.
@@ -80,7 +89,14 @@ fn trace() -> Request<Body> {
     Request::builder().method("TRACE").body(Body::default()).unwrap()
 }
 
+fn from_nobody() -> Request<Body> {
+    Request::new(Body::default())
+}
+
 over_limits! {
+    client_ip: ClientIpLayer::new(), None;
+    request_id: RequestIdLayer::new(), None;
+    ip_filter: IpFilterLayer::new(), Some(from_nobody);
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);
     deferred: Deferred, Some(trace);

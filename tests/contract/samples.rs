@@ -16,7 +16,7 @@ use tower_gateway::body::{BodyEnd, BodyGuard, GuardedBody, ResponseBody};
 
 pin_project! {
     /// Passes the inner answer on, or gives one of its own.
-    pub struct Answering<F> {
+    pub(crate) struct Answering<F> {
         #[pin]
         inner: Option<F>,
         own: StatusCode,
@@ -46,10 +46,10 @@ fn own_answer<R>(status: StatusCode) -> Response<ResponseBody<R>> {
 
 /// Marks a request as seen, and passes it on.
 #[derive(Clone, Debug, Default)]
-pub struct Transparent;
+pub(crate) struct Transparent;
 
 #[derive(Clone, Debug)]
-pub struct TransparentService<S>(S);
+pub(crate) struct TransparentService<S>(S);
 
 impl<S> Layer<S> for Transparent {
     type Service = TransparentService<S>;
@@ -79,18 +79,18 @@ where
 
 /// Refuses TRACE, and anything after `quota` requests.
 #[derive(Clone, Debug)]
-pub struct Refusing {
+pub(crate) struct Refusing {
     left: Arc<AtomicUsize>,
 }
 
 impl Refusing {
-    pub fn after(quota: usize) -> Self {
+    pub(crate) fn after(quota: usize) -> Self {
         Self { left: Arc::new(AtomicUsize::new(quota)) }
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct RefusingService<S> {
+pub(crate) struct RefusingService<S> {
     inner: S,
     left: Arc<AtomicUsize>,
 }
@@ -130,10 +130,10 @@ where
 
 /// Waits a moment of virtual time before it calls the inner service, and refuses TRACE without one.
 #[derive(Clone, Debug, Default)]
-pub struct Deferred;
+pub(crate) struct Deferred;
 
 #[derive(Clone, Debug)]
-pub struct DeferredService<S>(S);
+pub(crate) struct DeferredService<S>(S);
 
 impl<S> Layer<S> for Deferred {
     type Service = DeferredService<S>;
@@ -173,18 +173,12 @@ where
 
 /// Counts requests until their answers have ended.
 #[derive(Clone, Debug, Default)]
-pub struct Holding {
-    in_flight: Arc<AtomicUsize>,
-}
-
-impl Holding {
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
+pub(crate) struct Holding {
+    pub(crate) in_flight: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
-pub struct Held(Arc<AtomicUsize>);
+pub(crate) struct Held(Arc<AtomicUsize>);
 
 impl Held {
     fn new(in_flight: &Arc<AtomicUsize>) -> Self {
@@ -204,7 +198,7 @@ impl BodyGuard for Held {
 }
 
 #[derive(Clone, Debug)]
-pub struct HoldingService<S> {
+pub(crate) struct HoldingService<S> {
     inner: S,
     in_flight: Arc<AtomicUsize>,
 }
@@ -218,7 +212,7 @@ impl<S> Layer<S> for Holding {
 }
 
 pin_project! {
-    pub struct HoldingFuture<F> {
+    pub(crate) struct HoldingFuture<F> {
         #[pin]
         inner: F,
         held: Option<Held>,
