@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::origin::{Live, TestError, planned_panic};
+use super::books::Live;
+use super::origin::{TestError, planned_panic};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {

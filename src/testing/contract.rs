@@ -88,8 +88,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::TestBody;
+use super::books::Books;
 use super::cases::{self, Case, Fixture, Outcome, Registration};
-use super::origin::{Books, Origin};
+use super::origin::Origin;
 use super::stack::{Caller, Stack};
 use super::{Rule, Violation, drive};
 use crate::BoxError;

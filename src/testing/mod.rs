@@ -4,6 +4,7 @@
 //! cloned as often as axum and hyper like. One registration checks all of it; see [`contract`].
 
 mod body;
+mod books;
 mod cases;
 pub mod contract;
 mod drive;

@@ -14,8 +14,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::body::{Plan, TestBody};
+use super::books::Books;
 use super::drive::Polls;
-use super::origin::{Books, Origin, TestError};
+use super::origin::{Origin, TestError};
 use super::transcript::{self, Moment};
 use super::{Readiness, Rule};
 use crate::BoxError;
@@ -67,7 +68,7 @@ impl Stack {
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         Self {
-            service: Box::new(layer.layer(books.origin())),
+            service: Box::new(layer.layer(Origin::new(books))),
             books: books.clone(),
             readiness,
             keeps_error_type: TypeId::of::<S::Error>() == TypeId::of::<TestError>(),

@@ -12,8 +12,9 @@ use std::sync::PoisonError;
 use http::{Request, request};
 
 use super::body::{Plan, TestBody};
+use super::books::{Books, Breach};
 use super::contract::Local;
-use super::origin::{Books, Breach, Script};
+use super::origin::Script;
 use super::stack::{Answer, Caller, Stack};
 use super::{Readiness, Rule, Violation, drive};
 
