@@ -26,9 +26,11 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tower::layer::layer_fn;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::{ClientIp, RequestContext};
 use tower_http::compression::CompressionLayer;
@@ -104,6 +106,9 @@ compositions! {
     two_request_ids: SetRequestIdLayer::x_request_id(MakeRequestUuid), RequestIdLayer::new(),
         PropagateRequestIdLayer::x_request_id(), ClientIpLayer::new(), timeout();
     ours_around_theirs: IpFilterLayer::new(), timeout(), cors(), compression(), ClientIpLayer::new();
+    the_way_of_a_request: ClientIpLayer::new(), RequestIdLayer::new(), trace(), IpFilterLayer::new(), cors(),
+        compression(), Holding::default(), timeout(), layer_fn(ProxyService::new);
+    theirs_around_the_proxy: cors(), timeout(), compression(), layer_fn(ProxyService::new);
     theirs_around_ours: SetRequestIdLayer::x_request_id(MakeRequestUuid), PropagateRequestIdLayer::x_request_id(),
         compression(), Holding::default(), IpFilterLayer::new();
 }

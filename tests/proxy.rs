@@ -224,7 +224,8 @@ async fn trailers_pass_both_ways_but_for_those_that_smuggle() {
     for (name, value) in [("x-check", "1"), ("host", "evil"), ("x_user", "admin"), ("content-length", "1")] {
         trailers.insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     }
-    let frames = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))), Ok(Frame::trailers(trailers))]);
+    let frames =
+        stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"a"))), Ok(Frame::trailers(trailers))]);
     let request = Request::post("/")
         .header("te", "trailers")
         .header("trailer", "x-check, host, x_user, content-length")
@@ -272,7 +273,9 @@ async fn each_event_arrives_before_the_next_is_sent() {
         let events = events.clone();
         async move {
             connection.request().await;
-            connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            connection
+                .send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .await;
             while let Some(event) = events.lock().await.recv().await {
                 connection.send(format!("{:x}\r\n{event}\r\n", event.len())).await;
             }
@@ -337,7 +340,11 @@ async fn failure(answer: &'static str, reset: bool) -> (StatusCode, Option<Upstr
         && status.is_server_error()
     {
         let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
-        assert!(!body.contains("127.0.0.1") && !body.contains("hyper") && !body.contains(&origin.address.port().to_string()));
+        assert!(
+            !body.contains("127.0.0.1")
+                && !body.contains("hyper")
+                && !body.contains(&origin.address.port().to_string())
+        );
         assert!(body.contains("\"error\":\"upstream_"), "{body}");
     }
     (status, context.upstream_error().map(|error| error.kind()))
@@ -374,7 +381,10 @@ async fn nobody_at_the_address_is_a_502_and_a_name_that_is_none_too() {
         let response = send(ProxyService::new(Client::new(upstream)), request).await;
         assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{url}");
         assert_eq!(context.upstream_error().unwrap().kind(), kind);
-        assert_eq!((context.tries(), context.upstream_server().unwrap().to_string()), (1, url["http://".len()..].to_owned()));
+        assert_eq!(
+            (context.tries(), context.upstream_server().unwrap().to_string()),
+            (1, url["http://".len()..].to_owned())
+        );
     }
 }
 

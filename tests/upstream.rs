@@ -175,7 +175,8 @@ async fn a_connect_that_takes_too_long_is_given_up() {
         fill.push(stream);
         assert!(fill.len() < 64, "the backlog does not fill");
     }
-    let upstream = Upstream::builder().server(format!("http://{address}"), 1).connect_timeout(Duration::from_millis(50));
+    let upstream =
+        Upstream::builder().server(format!("http://{address}"), 1).connect_timeout(Duration::from_millis(50));
     let error = send(&Client::new(upstream.build().unwrap()), get("/")).await.unwrap_err();
     assert_eq!(error.kind(), UpstreamErrorKind::ConnectTimeout);
 }

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use http::Request;
+use tower::layer::layer_fn;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
-use tower_gateway::testing::Readiness;
 use tower_gateway::testing::contract::{self, assert_contract, assert_transparent};
+use tower_gateway::testing::{Origin, Readiness, TestBody};
 use tower_gateway::{ClientIp, RequestContext};
 
 use crate::samples::{Deferred, Holding, Refusing, Transparent};
@@ -50,6 +52,18 @@ fn ip_filter_keeps_the_contract() {
     assert_transparent(&IpFilterLayer::new());
     // Whose client is not known is refused.
     contract::of("ip filter", IpFilterLayer::new).admitted(from_a_client).refused(Request::builder).assert();
+}
+
+/// Not a layer, but it wraps a client as one does.
+#[test]
+fn the_proxy_keeps_the_contract() {
+    assert_contract(&layer_fn(ProxyService::<contract::Inner<TestBody>>::new));
+    let named = |client: Origin| ProxyService::new(client).via_name("gateway").expect("a token");
+    contract::of("proxy", move || layer_fn(named))
+        .refused(|| Request::builder().header("via", "1.1 gateway"))
+        .readiness(Readiness::Deferred)
+        .answers_errors()
+        .assert();
 }
 
 #[test]

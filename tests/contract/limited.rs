@@ -9,10 +9,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::buffer::Buffer;
+use tower::layer::layer_fn;
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::{ClientIp, RequestContext};
 
@@ -20,7 +22,7 @@ use crate::samples::{Deferred, Holding, Refusing, Transparent};
 
 type Body = Full<Bytes>;
 
-async fn slow(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+async fn slow<B>(_: Request<B>) -> Result<Response<Body>, Infallible> {
     tokio::time::sleep(Duration::from_millis(1)).await;
     Ok(Response::new(Body::from("answer")))
 }
@@ -97,6 +99,7 @@ over_limits! {
     client_ip: ClientIpLayer::new(), None;
     request_id: RequestIdLayer::new(), None;
     ip_filter: IpFilterLayer::new(), Some(from_nobody);
+    proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);
     deferred: Deferred, Some(trace);
