@@ -1,1 +1,85 @@
-//! The server.
+//! A server for any tower service: listeners, connections, their timeouts and limits, and a drain.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::time::Duration;
+//!
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower_gateway::serve::{ServeBody, Server};
+//!
+//! async fn hello(_: Request<ServeBody>) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
+//!     Ok(Response::new(Full::from("hello\n")))
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Server::bind(["127.0.0.1:0".parse()?])?
+//!         .workers(2)
+//!         .header_read_timeout(Duration::from_secs(5))
+//!         .max_body_bytes(1 << 20)
+//!         .start(|_worker| tower::service_fn(hello))?;
+//!     println!("listening on {}", server.local_addrs()[0]);
+//!
+//!     # if false {
+//!     tower_gateway::serve::shutdown_signal().await?;
+//!     # }
+//!     let drained = server.drain(Duration::from_secs(30)).await;
+//!     println!("{} connections were cut", drained.aborted);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! An axum `Router` is such a service too: `.start(move |_| router.clone())`.
+//!
+//! # Threads
+//!
+//! Each worker is a thread with a runtime of its own (tokio's `current_thread`) and its own socket for each address
+//! (`SO_REUSEPORT`, over which Linux spreads connections; elsewhere the workers share one socket). A connection stays on
+//! the worker that accepted it, and nothing on a request's way crosses threads. A service that blocks its thread blocks
+//! all connections of that worker.
+//!
+//! # What a service sees
+//!
+//! HTTP/1.1 requests, each with a [`RequestContext`](crate::RequestContext) in its extensions that holds the
+//! [`Connection`](crate::Connection), and with a [`ServeBody`]. Upgrades work through `hyper::upgrade::on`; an upgraded
+//! connection keeps its place in the limits, has no more timeouts, and is waited for by a drain.
+//!
+//! # What the server answers by itself
+//!
+//! | answer | when | form |
+//! |---|---|---|
+//! | 400, 414, 431 | the request is not HTTP/1.1, or its head is too long | bare |
+//! | 408 | a head that began does not come to its end in time | bare |
+//! | 413 | `Content-Length` is beyond the limit on bodies | problem document |
+//! | 500 | the service failed or panicked | problem document |
+//!
+//! After each of them the connection is closed; what the client still sends is read for up to 5 s, so that the answer is
+//! not lost to a reset. An error of the service is counted and not told to the client; a service that wants to say more
+//! answers with a response. A panic costs its own connection and nothing else. Where an HTTP/1.0 answer without a length
+//! is cut short, the connection is reset, since a plain close would look like its end.
+
+mod adapter;
+mod admission;
+mod answer;
+mod body;
+mod connection;
+mod counters;
+mod deadlines;
+mod error;
+mod handle;
+mod listen;
+mod server;
+mod settings;
+mod shutdown;
+mod signals;
+mod socket;
+mod timer;
+mod worker;
+
+pub use self::body::ServeBody;
+pub use self::counters::ServeStats;
+pub use self::error::{ServeBodyError, ServeError};
+pub use self::handle::{Drained, ServerHandle};
+pub use self::server::Server;
+pub use self::shutdown::shutdown_signal;

@@ -1,0 +1,109 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::ServeBodyError;
+use super::signals::Signals;
+use crate::body::RequestBodyError;
+
+/// The body of a request that a [`Server`](super::Server) received.
+///
+/// It is read from the socket as the service asks for it, and fails with [`RequestBodyError::TooLarge`] or
+/// [`RequestBodyError::TooSlow`] in its error's sources when the client breaks the server's limits. A client that sent
+/// `Expect: 100-continue` is told to go on when the body is first polled.
+#[derive(Debug)]
+pub struct ServeBody {
+    incoming: Incoming,
+    watched: Option<Watched>,
+}
+
+/// Kept for a body that has something to it; most requests have none.
+#[derive(Debug)]
+struct Watched {
+    signals: Arc<Signals>,
+    limit: u64,
+    received: u64,
+}
+
+impl ServeBody {
+    pub(super) fn new(incoming: Incoming, limit: Option<u64>, signals: &Arc<Signals>) -> Self {
+        let limit = limit.unwrap_or(u64::MAX);
+        let watched = (!incoming.is_end_stream()).then(|| Watched { signals: signals.clone(), limit, received: 0 });
+        Self { incoming, watched }
+    }
+
+    fn end(&mut self, complete: bool) {
+        if let Some(watched) = self.watched.take() {
+            watched.signals.body_ended(complete);
+        }
+    }
+
+    /// Ends the body on an error. Where the next request would begin is unknown from now on.
+    fn fail(&mut self, error: ServeBodyError) -> Poll<Option<Result<Frame<Bytes>, ServeBodyError>>> {
+        if let Some(watched) = &self.watched {
+            watched.signals.close_after_answer();
+        }
+        self.end(false);
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Body for ServeBody {
+    type Data = Bytes;
+    type Error = ServeBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ServeBodyError>>> {
+        let this = &mut *self;
+        let Some(watched) = &mut this.watched else { return Poll::Ready(None) };
+        let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                watched.signals.body_waits(cx.waker());
+                return Poll::Pending;
+            }
+        };
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) if watched.signals.body_is_too_slow() => {
+                return this.fail(ServeBodyError::Refused(RequestBodyError::TooSlow));
+            }
+            Some(Err(error)) => return this.fail(ServeBodyError::Connection(error.into())),
+            None => {
+                this.end(true);
+                return Poll::Ready(None);
+            }
+        };
+        watched.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if watched.received > watched.limit {
+            let limit = watched.limit;
+            return this.fail(ServeBodyError::Refused(RequestBodyError::TooLarge { limit }));
+        }
+        watched.signals.body_arrived(watched.received);
+        // Trailers end a body, and whoever sees the end announced does not poll for it.
+        if frame.is_trailers() || this.incoming.is_end_stream() {
+            this.end(true);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.watched.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.watched.is_none() { SizeHint::with_exact(0) } else { self.incoming.size_hint() }
+    }
+}
+
+impl Drop for ServeBody {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}

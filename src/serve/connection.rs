@@ -1,0 +1,244 @@
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::sync::futures::OwnedNotified;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::adapter::Adapter;
+use super::body::ServeBody;
+use super::counters::Counters;
+use super::deadlines::{Deadlines, Overdue};
+use super::signals::{Seen, Signals};
+use super::socket::{Socket, Transport};
+use super::timer::LazyTimer;
+use crate::BoxError;
+
+/// How long what still arrives is read and thrown away after the last answer. A socket that is closed over unread bytes
+/// resets the connection, and the client may lose an answer that was on its way (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(5);
+
+/// For a head that did not come to its end (RFC 9110 section 15.5.9). No service has seen it, so there is no document.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// The state machine of one HTTP version over a [`Socket`].
+pub(super) trait Protocol: Future<Output = Result<(), hyper::Error>> + Unpin {
+    type Transport: Transport;
+
+    /// No more requests after those that have begun.
+    fn finish(&mut self);
+
+    /// The socket, unless an upgrade took it.
+    fn into_socket(self) -> Option<Socket<Self::Transport>>;
+}
+
+pub(super) type Http1<T, S> = UpgradeableConnection<TokioIo<Socket<T>>, Adapter<S>>;
+
+impl<T, S, B> Protocol for Http1<T, S>
+where
+    T: Transport,
+    S: Service<Request<ServeBody>, Response = Response<B>> + Clone,
+    B: Body + 'static,
+    B::Data: From<Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Transport = T;
+
+    fn finish(&mut self) {
+        Pin::new(self).graceful_shutdown();
+    }
+
+    fn into_socket(self) -> Option<Socket<T>> {
+        self.into_parts().map(|parts| parts.io.into_inner())
+    }
+}
+
+pin_project! {
+    /// One connection: drives the protocol, keeps its deadlines, closes it.
+    pub(super) struct Connection<P: Protocol> {
+        stage: Stage<P>,
+        keeper: Keeper,
+        #[pin]
+        timer: LazyTimer,
+        #[pin]
+        drain: OwnedNotified,
+    }
+}
+
+enum Stage<P: Protocol> {
+    Serving(P),
+    Closing { socket: Socket<P::Transport>, last_word: Option<&'static [u8]>, until: Instant },
+    Closed,
+}
+
+/// What a connection remembers beside its protocol.
+struct Keeper {
+    signals: Arc<Signals>,
+    counters: Arc<Counters>,
+    deadlines: Deadlines,
+    is_known: bool,
+    is_draining: bool,
+}
+
+/// What is to be done after the protocol has gone as far as it could.
+enum Next {
+    /// Something changed that it has to see.
+    Drive,
+    /// Nothing before this time, or at all before something happens.
+    Wait(Option<Instant>),
+    Close,
+    /// Read what is left, after a last word.
+    Linger(&'static [u8]),
+    Reset,
+}
+
+impl<P: Protocol> Connection<P> {
+    pub(super) fn new(
+        protocol: P,
+        signals: Arc<Signals>,
+        counters: Arc<Counters>,
+        drain: OwnedNotified,
+        deadlines: Deadlines,
+        accepted: Instant,
+    ) -> Self {
+        let keeper = Keeper { signals, counters, deadlines, is_known: false, is_draining: false };
+        Self { stage: Stage::Serving(protocol), keeper, timer: LazyTimer::new(accepted), drain }
+    }
+}
+
+impl<P: Protocol> Future for Connection<P> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if !this.keeper.is_known {
+            this.keeper.is_known = true;
+            this.keeper.signals.set_task(cx.waker());
+            // Polled once, it stays registered with this task; what it says is read from the counters.
+            let _ = this.drain.poll(cx);
+        }
+        let mut time_is_up = this.timer.as_mut().went_off();
+        loop {
+            let next = match this.stage {
+                Stage::Serving(protocol) => match drive(protocol, cx) {
+                    Poll::Pending => this.keeper.next(protocol, time_is_up),
+                    Poll::Ready(end) => this.keeper.ended(end),
+                },
+                Stage::Closing { until, .. } if time_is_up && Instant::now() >= *until => Next::Close,
+                Stage::Closing { socket, last_word, until } => match socket.poll_close(last_word, cx) {
+                    Poll::Pending => Next::Wait(Some(*until)),
+                    Poll::Ready(()) => Next::Close,
+                },
+                Stage::Closed => return Poll::Ready(()),
+            };
+            match next {
+                Next::Drive => {}
+                Next::Wait(None) => return Poll::Pending,
+                Next::Wait(Some(deadline)) if this.timer.as_mut().cover(deadline, cx) => return Poll::Pending,
+                Next::Wait(Some(_)) => time_is_up = true,
+                end => *this.stage = std::mem::replace(this.stage, Stage::Closed).close(end),
+            }
+        }
+    }
+}
+
+/// How the protocol came to its end.
+enum End {
+    Finished,
+    Unreadable,
+    Panicked,
+}
+
+fn drive<P: Protocol>(protocol: &mut P, cx: &mut Context<'_>) -> Poll<End> {
+    // Panics of the service are caught closer to it. This is for response bodies, and whatever else is dropped here.
+    match catch_unwind(AssertUnwindSafe(|| Pin::new(protocol).poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(Err(error))) if error.is_parse() => Poll::Ready(End::Unreadable),
+        Ok(Poll::Ready(_)) => Poll::Ready(End::Finished),
+        Err(_) => Poll::Ready(End::Panicked),
+    }
+}
+
+impl<P: Protocol> Stage<P> {
+    fn close(self, end: Next) -> Self {
+        let Self::Serving(protocol) = self else { return Self::Closed };
+        match (end, protocol.into_socket()) {
+            (Next::Linger(last_word), Some(socket)) => {
+                Self::Closing { socket, last_word: Some(last_word), until: Instant::now() + LINGER }
+            }
+            (Next::Reset, Some(socket)) => {
+                socket.reset_when_dropped();
+                Self::Closed
+            }
+            _ => Self::Closed,
+        }
+    }
+}
+
+impl Keeper {
+    fn next<P: Protocol>(&mut self, protocol: &mut P, time_is_up: bool) -> Next {
+        let mut reading = None;
+        let mut now = || *reading.get_or_insert_with(Instant::now);
+        let seen = self.signals.look();
+        let deadline = self.deadlines.update(seen, &mut now);
+        if self.counters.drain.is_draining() && !self.is_draining {
+            self.is_draining = true;
+            if self.deadlines.is_idle() {
+                self.signals.idle_at_drain();
+            }
+            protocol.finish();
+            return Next::Drive;
+        }
+        // The answer to a client that half-closed has been given, and hyper may know of it.
+        if seen.eof_held && !seen.serving {
+            self.signals.release_eof();
+            return Next::Drive;
+        }
+        match deadline {
+            Some((at, overdue)) if time_is_up && now() >= at => self.overdue(overdue, seen),
+            _ => Next::Wait(deadline.map(|(at, _)| at)),
+        }
+    }
+
+    fn overdue(&mut self, overdue: Overdue, seen: Seen) -> Next {
+        if !matches!(overdue, Overdue::Idle | Overdue::HalfClosed) {
+            self.counters.timed_out.add_one();
+        }
+        match overdue {
+            Overdue::Head if seen.head_begun => Next::Linger(REQUEST_TIMEOUT),
+            Overdue::Head | Overdue::Idle => Next::Close,
+            Overdue::Write => Next::Reset,
+            Overdue::Body => {
+                self.deadlines.body_failed();
+                self.signals.fail_body();
+                Next::Drive
+            }
+            Overdue::HalfClosed => {
+                self.signals.release_eof();
+                Next::Drive
+            }
+        }
+    }
+
+    fn ended(&self, end: End) -> Next {
+        match end {
+            End::Panicked => {
+                self.counters.panics.add_one();
+                Next::Close
+            }
+            End::Unreadable => Next::Linger(b""),
+            End::Finished if self.signals.has_unread_input() => Next::Linger(b""),
+            End::Finished => Next::Close,
+        }
+    }
+}

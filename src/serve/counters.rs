@@ -1,0 +1,80 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+/// A count that one worker writes and anyone reads.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add_one(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn take_one(&self) -> u64 {
+        self.0.fetch_sub(1, Relaxed) - 1
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What one worker counts. Each has its own, so that no cache line is shared on a request's way.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) open: Count,
+    pub(super) accepted: Count,
+    pub(super) refused: Count,
+    pub(super) timed_out: Count,
+    pub(super) panics: Count,
+    pub(super) service_errors: Count,
+    pub(super) drain: DrainState,
+}
+
+/// How far a worker is in stopping.
+#[derive(Debug, Default)]
+pub(super) struct DrainState {
+    pub(super) draining: AtomicBool,
+    pub(super) aborting: AtomicBool,
+    /// Told when the last connection has closed while draining.
+    pub(super) emptied: Notify,
+    pub(super) finished: Count,
+    pub(super) aborted: Count,
+}
+
+impl DrainState {
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+}
+
+/// What a server has counted since it started, over all its workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServeStats {
+    /// Connections open now, upgraded ones included.
+    pub open: u64,
+    /// Connections accepted and served.
+    pub accepted: u64,
+    /// Connections closed at once because their client's address had too many.
+    pub refused: u64,
+    /// Connections closed because their client was too slow: a head, a body or an answer. Idle ones are not counted.
+    pub timed_out: u64,
+    /// Panics of the service or of a response body, each of which cost one connection.
+    pub panics: u64,
+    /// Errors of the service, each of which was answered with a 500.
+    pub service_errors: u64,
+}
+
+impl ServeStats {
+    pub(super) fn add(mut self, worker: &Counters) -> Self {
+        self.open += worker.open.get();
+        self.accepted += worker.accepted.get();
+        self.refused += worker.refused.get();
+        self.timed_out += worker.timed_out.get();
+        self.panics += worker.panics.get();
+        self.service_errors += worker.service_errors.get();
+        self
+    }
+}

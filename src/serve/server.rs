@@ -1,0 +1,309 @@
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::runtime;
+use tokio::sync::Notify;
+use tower_service::Service;
+
+use super::admission::Admission;
+use super::counters::Counters;
+use super::handle::{Control, ServerHandle};
+use super::listen::{Bound, bind_all};
+use super::settings::Settings;
+use super::worker::{Worker, drained, http1_builder};
+use super::{ServeBody, ServeError};
+use crate::BoxError;
+
+/// A server that is bound to its addresses and not started yet. See the [module](super) for an example.
+#[derive(Debug)]
+#[must_use = "nothing is served before `start`"]
+pub struct Server {
+    bound: Vec<Bound>,
+    addresses: Arc<[SocketAddr]>,
+    settings: Settings,
+}
+
+impl Server {
+    /// Binds every address at once, so that a faulty one is known before anything else is done.
+    ///
+    /// Connections that arrive before [`start`](Self::start) wait. An address in use is an error, although the workers'
+    /// sockets share theirs (`SO_REUSEPORT`): a server that is started twice by mistake would answer half the requests.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`], with the address.
+    pub fn bind(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, ServeError> {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        let bound = bind_all(&addresses)?;
+        let addresses = bound.iter().map(|bound| bound.address).collect();
+        Ok(Self { bound, addresses, settings: Settings::default() })
+    }
+
+    /// The addresses that were bound, in the order they were given in. Port 0 has become a port.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The number of worker threads. Default: 0, which is one for each core this process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.settings.workers = workers;
+        self
+    }
+
+    /// The time from a connection's first byte, or for a fresh connection from its acceptance, to the end of a request's
+    /// head. `None` is for ever. Default: 10 s.
+    ///
+    /// A part of a head is answered with a bare 408; a connection that sent nothing is closed without a word.
+    pub fn header_read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.timeouts.header_read = timeout.into();
+        self
+    }
+
+    /// The time between the end of an answer and the first byte of the next request. `None` is for ever. Default: 75 s.
+    pub fn keep_alive_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.timeouts.keep_alive = timeout.into();
+        self
+    }
+
+    /// The time between two pieces of a request body. `None` is for ever. Default: 30 s.
+    ///
+    /// Here as for the rate, only time that the service waits for the client counts. The body then fails with
+    /// [`RequestBodyError::TooSlow`](crate::body::RequestBodyError::TooSlow), and the connection closes after the
+    /// service's answer.
+    pub fn body_read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.timeouts.body_read = timeout.into();
+        self
+    }
+
+    /// What a request body must average, in bytes a second, once the service has waited for the
+    /// [grace](Self::body_rate_grace). 0 asks for nothing. Default: 128.
+    pub fn body_min_rate(mut self, bytes_per_second: u64) -> Self {
+        self.settings.timeouts.body_min_rate = bytes_per_second;
+        self
+    }
+
+    /// How long the service waits for a body in all before its [rate](Self::body_min_rate) matters. Default: 10 s.
+    pub fn body_rate_grace(mut self, grace: Duration) -> Self {
+        self.settings.timeouts.body_rate_grace = grace;
+        self
+    }
+
+    /// How long a client may leave an answer unread while the server has more of it to send. The connection is then
+    /// reset. `None` is for ever. Default: 30 s.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.timeouts.write = timeout.into();
+        self
+    }
+
+    /// How long a request goes on after its client has closed its sending side. Default: 1 s.
+    ///
+    /// TCP does not tell a client that has left from one that has merely sent all it has (`nc` does so, and awaits the
+    /// answer). The first should cost nothing more, the second be answered: what is answered within this time is, and
+    /// the rest is dropped. A connection that is reset is dropped at once.
+    pub fn half_close_grace(mut self, grace: Duration) -> Self {
+        self.settings.timeouts.half_close = grace;
+        self
+    }
+
+    /// How long a request's head may be, request line included, in bytes; longer ones are answered with a bare 431, and a
+    /// target beyond 65534 bytes with a bare 414. A chunked body's trailers have the same limit. Default: 64 KiB.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_header_bytes = bytes;
+        self
+    }
+
+    /// How many fields a request's head may have; more are answered with a bare 431. Default: 100, which are parsed on
+    /// the stack. Any other number costs two allocations a request.
+    pub fn max_headers(mut self, fields: usize) -> Self {
+        self.settings.max_headers = fields;
+        self
+    }
+
+    /// How long a request body may be, in bytes. `None` lifts the limit. Default: 10 MiB.
+    ///
+    /// A `Content-Length` beyond it is answered with a 413 before the service sees the request. A body without a length
+    /// fails with [`RequestBodyError::TooLarge`](crate::body::RequestBodyError::TooLarge) where it passes the limit. In
+    /// both cases the connection closes after the answer.
+    pub fn max_body_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.settings.max_body_bytes = bytes.into();
+        self
+    }
+
+    /// How many connections are served at a time, by all workers together; at least 1. `None` lifts the limit. Default:
+    /// 10,000.
+    ///
+    /// Further ones wait in the kernel's backlog until one closes, as they do before haproxy: a peak costs them time, and
+    /// no error. Each listener may hold one accepted connection that waits in the same way.
+    pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.settings.max_connections = connections.into();
+        self
+    }
+
+    /// How many connections one client may have, over all workers; at least 1. An IPv4 address is a client, and so is an
+    /// IPv6 /64. Further ones are closed at once. `None`, the default, lifts the limit.
+    pub fn max_connections_per_ip(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.settings.max_connections_per_ip = connections.into();
+        self
+    }
+
+    /// Starts the workers, and returns when all of them serve.
+    ///
+    /// `service` is called once on each worker's thread, with the worker's number from 0, inside the worker's runtime, so
+    /// it may spawn tasks that live as long as the worker does. The service it makes is cloned for each connection,
+    /// readied and called for each request in turn. A service that is to change while the server runs (a reload) is one
+    /// that looks up its current inner service when it is called.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`] when a further worker cannot listen too, [`ServeError::Worker`] when a thread or its runtime
+    /// cannot be made, [`ServeError::Factory`] when `service` panicked. Workers that had started are stopped.
+    pub fn start<F, S, B>(self, service: F) -> Result<ServerHandle, ServeError>
+    where
+        F: Fn(usize) -> S + Send + Sync + 'static,
+        S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        B: Body + Send + 'static,
+        B::Data: From<Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let workers = match self.settings.workers {
+            0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            workers => workers,
+        };
+        let mut listeners: Vec<Vec<(TcpListener, SocketAddr)>> = (0..workers).map(|_| Vec::new()).collect();
+        for bound in self.bound {
+            let address = bound.address;
+            for (worker, listener) in bound.into_listeners(workers)?.into_iter().enumerate() {
+                listeners[worker].push((listener, address));
+            }
+        }
+
+        let handle = ServerHandle {
+            addresses: self.addresses,
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+            control: Arc::new(Control::new(workers)),
+        };
+        let (factory, admission) = (Arc::new(service), Arc::new(Admission::new(&self.settings)));
+        let settings = Arc::new(self.settings);
+        let (started, starts) = mpsc::channel();
+        for (number, listeners) in listeners.into_iter().enumerate() {
+            let seed = Seed {
+                number,
+                listeners,
+                settings: settings.clone(),
+                admission: admission.clone(),
+                counters: handle.counters[number].clone(),
+            };
+            let (factory, started) = (factory.clone(), started.clone());
+            let running = Running { control: handle.control.clone() };
+            let thread = thread::Builder::new().name(format!("serve-{number}"));
+            let spawned = thread.spawn(move || {
+                // Dropped last, when nothing of this worker is left.
+                let running = running;
+                seed.run(&*factory, &running.control, move |result| {
+                    // `start` may have failed on an earlier worker, and listens no longer.
+                    let _ = started.send(result);
+                });
+            });
+            if let Err(source) = spawned {
+                handle.abandon();
+                return Err(ServeError::Worker { worker: number, source });
+            }
+        }
+        drop(started);
+        starts.into_iter().collect::<Result<(), _>>().inspect_err(|_| handle.abandon())?;
+        Ok(handle)
+    }
+}
+
+impl ServerHandle {
+    fn abandon(&self) {
+        drop(self.drain(Duration::ZERO));
+    }
+}
+
+/// Says that a worker has ended, however it did.
+struct Running {
+    control: Arc<Control>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.workers_left.send_modify(|left| *left -= 1);
+    }
+}
+
+/// What a worker grows from, on its own thread.
+struct Seed {
+    number: usize,
+    listeners: Vec<(TcpListener, SocketAddr)>,
+    settings: Arc<Settings>,
+    admission: Arc<Admission>,
+    counters: Arc<Counters>,
+}
+
+impl Seed {
+    fn run<F, S, B>(self, factory: &F, control: &Control, started: impl FnOnce(Result<(), ServeError>))
+    where
+        F: Fn(usize) -> S,
+        S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        B: Body + Send + 'static,
+        B::Data: From<Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let worker = self.number;
+        let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(source) => return started(Err(ServeError::Worker { worker, source })),
+        };
+        runtime.block_on(async {
+            let Ok(service) = catch_unwind(AssertUnwindSafe(|| factory(worker))) else {
+                return started(Err(ServeError::Factory { worker }));
+            };
+            let listen = |(listener, local)| Ok((tokio::net::TcpListener::from_std(listener)?, local));
+            let listeners: Vec<_> = match self.listeners.into_iter().map(listen).collect() {
+                Ok(listeners) => listeners,
+                Err(source) => return started(Err(ServeError::Worker { worker, source })),
+            };
+            let counters = self.counters;
+            let worker = Worker {
+                service,
+                http: Arc::new(http1_builder(&self.settings)),
+                settings: self.settings,
+                admission: self.admission,
+                counters: counters.clone(),
+                drain: Arc::new(Notify::new()),
+            };
+            let drain = worker.drain.clone();
+            let accepts: Vec<_> = listeners
+                .into_iter()
+                .map(|(listener, local)| tokio::spawn(worker.clone().accept(listener, local)))
+                .collect();
+            started(Ok(()));
+
+            let mut deadline = control.deadline.subscribe();
+            // The sender lives as long as `control`, so this ends with a deadline.
+            let _ = deadline.wait_for(Option::is_some).await;
+            counters.drain.draining.store(true, Relaxed);
+            drain.notify_waiters();
+            for accept in accepts {
+                // Nothing in it panics; if it did, its listener would be closed all the same.
+                let _ = accept.await;
+            }
+            drained(&counters, deadline).await;
+        });
+        // Cuts what is left, without waiting for blocking work that a service may have begun.
+        runtime.shutdown_background();
+    }
+}

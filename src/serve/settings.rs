@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+/// What a server is told, and the same for every worker.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) workers: usize,
+    pub(super) timeouts: Timeouts,
+    pub(super) max_header_bytes: usize,
+    pub(super) max_headers: usize,
+    pub(super) max_body_bytes: Option<u64>,
+    pub(super) max_connections: Option<usize>,
+    pub(super) max_connections_per_ip: Option<usize>,
+}
+
+/// How long a client may take. `None` is for ever.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    pub(super) header_read: Option<Duration>,
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) body_read: Option<Duration>,
+    /// Bytes a second; 0 asks for none.
+    pub(super) body_min_rate: u64,
+    pub(super) body_rate_grace: Duration,
+    pub(super) write: Option<Duration>,
+    pub(super) half_close: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            timeouts: Timeouts::default(),
+            max_header_bytes: 64 << 10,
+            max_headers: 100,
+            max_body_bytes: Some(10 << 20),
+            max_connections: Some(10_000),
+            max_connections_per_ip: None,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header_read: Some(Duration::from_secs(10)),
+            keep_alive: Some(Duration::from_secs(75)),
+            body_read: Some(Duration::from_secs(30)),
+            body_min_rate: 128,
+            body_rate_grace: Duration::from_secs(10),
+            write: Some(Duration::from_secs(30)),
+            half_close: Duration::from_secs(1),
+        }
+    }
+}

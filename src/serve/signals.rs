@@ -1,0 +1,203 @@
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::Waker;
+
+/// What the parts of one connection tell each other: the socket, the service's adapter, the bodies and the task that
+/// drives them.
+///
+/// All of them run in that one task, but for a request body that the service has moved to another; so these are plain
+/// loads and stores, and the body wakes the task when it has something to tell.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// A request was handed to the service, and its answer has not ended.
+    serving: AtomicBool,
+    /// A request was handed to the service since the last [`look`](Self::look).
+    served: AtomicBool,
+    /// Bytes came that belong to no request so far: a head has begun.
+    head_begun: AtomicBool,
+    /// The last write found the socket full.
+    write_blocked: AtomicBool,
+    /// The client took bytes since the last look.
+    wrote: AtomicBool,
+    /// The client has closed its sending side, and hyper was not told.
+    eof_held: AtomicBool,
+    eof_released: AtomicBool,
+    /// The service holds a request body that has not ended.
+    body_open: AtomicBool,
+    /// The service waits for a piece of it.
+    body_wanted: AtomicBool,
+    /// Body bytes of this request that the service was given.
+    body_bytes: AtomicU64,
+    /// Reads fail from now on: the body came too slowly.
+    body_too_slow: AtomicBool,
+    /// Nothing more can be read from this connection: it closes after the answer.
+    must_close: AtomicBool,
+    /// Part of a request may never be read.
+    unread_input: AtomicBool,
+    /// The end of this answer is the end of the connection, and nothing else shows whether it is whole.
+    ends_with_connection: AtomicBool,
+    /// The answer was given up before its end.
+    answer_cut: AtomicBool,
+    /// It was idle when the server began to drain.
+    idle_at_drain: AtomicBool,
+    task: OnceLock<Waker>,
+}
+
+/// The signals that deadlines follow from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) serving: bool,
+    pub(super) served: bool,
+    pub(super) head_begun: bool,
+    pub(super) write_blocked: bool,
+    pub(super) wrote: bool,
+    pub(super) eof_held: bool,
+    pub(super) body_wanted: bool,
+    pub(super) body_bytes: u64,
+}
+
+impl Signals {
+    /// Reads the signals, and takes back those that say "since the last look".
+    pub(super) fn look(&self) -> Seen {
+        let seen = Seen {
+            // An upload may outlast its answer, and is no less a request for it.
+            serving: self.serving.load(Relaxed) || self.body_open.load(Relaxed),
+            served: self.served.load(Relaxed),
+            head_begun: self.head_begun.load(Relaxed),
+            write_blocked: self.write_blocked.load(Relaxed),
+            wrote: self.wrote.load(Relaxed),
+            eof_held: self.holds_eof(),
+            body_wanted: self.body_wanted.load(Relaxed),
+            body_bytes: self.body_bytes.load(Relaxed),
+        };
+        self.served.store(false, Relaxed);
+        self.wrote.store(false, Relaxed);
+        seen
+    }
+
+    // === The socket ===
+
+    pub(super) fn bytes_arrived(&self) {
+        self.head_begun.store(true, Relaxed);
+    }
+
+    pub(super) fn write_finished(&self, blocked: bool) {
+        self.write_blocked.store(blocked, Relaxed);
+        if !blocked {
+            self.wrote.store(true, Relaxed);
+        }
+    }
+
+    /// The client closed its sending side. True when that is to be kept from hyper for now.
+    pub(super) fn hold_eof(&self) -> bool {
+        let hold = self.is_serving() && !self.eof_released.load(Relaxed);
+        self.eof_held.store(hold, Relaxed);
+        hold
+    }
+
+    pub(super) fn holds_eof(&self) -> bool {
+        self.eof_held.load(Relaxed) && !self.eof_released.load(Relaxed)
+    }
+
+    pub(super) fn release_eof(&self) {
+        self.eof_released.store(true, Relaxed);
+    }
+
+    // === The service ===
+
+    pub(super) fn request_began(&self, with_body: bool) {
+        self.serving.store(true, Relaxed);
+        self.served.store(true, Relaxed);
+        self.head_begun.store(false, Relaxed);
+        self.unread_input.store(false, Relaxed);
+        self.body_open.store(with_body, Relaxed);
+        self.body_wanted.store(false, Relaxed);
+        self.body_bytes.store(0, Relaxed);
+    }
+
+    pub(super) fn answer_began(&self, ends_with_connection: bool) {
+        self.ends_with_connection.store(ends_with_connection, Relaxed);
+    }
+
+    pub(super) fn answer_ended(&self, complete: bool) {
+        self.serving.store(false, Relaxed);
+        self.answer_cut.store(!complete, Relaxed);
+        // Whatever came meanwhile was the body of this request, or a request that hyper takes up at once.
+        self.head_begun.store(false, Relaxed);
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.load(Relaxed)
+    }
+
+    /// Closing the connection now could be taken for the end of a whole answer (RFC 9112 section 6.3, item 8).
+    pub(super) fn close_would_mislead(&self) -> bool {
+        self.ends_with_connection.load(Relaxed) && (self.is_serving() || self.answer_cut.load(Relaxed))
+    }
+
+    pub(super) fn close_after_answer(&self) {
+        self.must_close.store(true, Relaxed);
+    }
+
+    pub(super) fn must_close(&self) -> bool {
+        self.must_close.load(Relaxed)
+    }
+
+    // === The request body ===
+
+    /// The service waits for a piece. `waker` is the service's: where that is not the connection's own task, the task is
+    /// woken to keep the time.
+    pub(super) fn body_waits(&self, waker: &Waker) {
+        if self.body_wanted.load(Relaxed) {
+            return;
+        }
+        self.body_wanted.store(true, Relaxed);
+        if let Some(task) = self.task.get()
+            && !task.will_wake(waker)
+        {
+            task.wake_by_ref();
+        }
+    }
+
+    pub(super) fn body_arrived(&self, bytes_so_far: u64) {
+        self.body_wanted.store(false, Relaxed);
+        self.body_bytes.store(bytes_so_far, Relaxed);
+    }
+
+    pub(super) fn body_ended(&self, complete: bool) {
+        self.body_open.store(false, Relaxed);
+        self.body_wanted.store(false, Relaxed);
+        self.unread_input.store(!complete, Relaxed);
+        if !self.is_serving() {
+            self.head_begun.store(false, Relaxed);
+        }
+    }
+
+    pub(super) fn fail_body(&self) {
+        self.body_too_slow.store(true, Relaxed);
+        self.close_after_answer();
+    }
+
+    pub(super) fn body_is_too_slow(&self) -> bool {
+        self.body_too_slow.load(Relaxed)
+    }
+
+    pub(super) fn has_unread_input(&self) -> bool {
+        self.unread_input.load(Relaxed)
+    }
+
+    // === The task ===
+
+    /// Remembers the task, whose waker stays the same for as long as it lives.
+    pub(super) fn set_task(&self, waker: &Waker) {
+        self.task.get_or_init(|| waker.clone());
+    }
+
+    pub(super) fn idle_at_drain(&self) {
+        self.idle_at_drain.store(true, Relaxed);
+    }
+
+    pub(super) fn was_idle_at_drain(&self) -> bool {
+        self.idle_at_drain.load(Relaxed)
+    }
+}

@@ -1,0 +1,133 @@
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::admission::Ticket;
+use super::signals::Signals;
+
+/// What carries a connection.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// From now on, dropping it resets the connection (RST), and what was not sent yet is thrown away.
+    fn reset_when_dropped(&self);
+}
+
+impl Transport for TcpStream {
+    fn reset_when_dropped(&self) {
+        // A socket that refuses the option is closed in the usual way.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// A transport that tells the connection's task what passes through it, and holds the connection's place in the limits
+/// for as long as it lives, also after an upgrade.
+#[derive(Debug)]
+pub(super) struct Socket<T: Transport> {
+    transport: T,
+    signals: Arc<Signals>,
+    ticket: Ticket,
+}
+
+impl<T: Transport> Socket<T> {
+    pub(super) fn new(transport: T, signals: Arc<Signals>, ticket: Ticket) -> Self {
+        Self { transport, signals, ticket }
+    }
+
+    pub(super) fn reset_when_dropped(&self) {
+        self.transport.reset_when_dropped();
+    }
+
+    /// Writes a last word, as far as the client takes it at once, and ends the stream; then throws away what still comes.
+    /// Ready when the client has closed its side as well.
+    pub(super) fn poll_close(&mut self, last_word: &mut Option<&'static [u8]>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(word) = *last_word {
+            if !word.is_empty() {
+                let _ = Pin::new(&mut self.transport).poll_write(cx, word);
+            }
+            *last_word = Some(b"");
+            if ready!(Pin::new(&mut self.transport).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            *last_word = None;
+        }
+        let mut scrap = [0; 8192];
+        loop {
+            let mut buf = ReadBuf::new(&mut scrap);
+            match ready!(Pin::new(&mut self.transport).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn written<R>(&self, result: Poll<R>) -> Poll<R> {
+        self.signals.write_finished(result.is_pending());
+        result
+    }
+}
+
+impl<T: Transport> AsyncRead for Socket<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.signals.body_is_too_slow() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if self.signals.holds_eof() && self.signals.hold_eof() {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.signals.bytes_arrived();
+        } else if self.signals.hold_eof() {
+            // hyper takes it for a client that left, and drops the request. It may also be one that has sent all it
+            // has and waits for the answer; the task gives it a moment.
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Transport> AsyncWrite for Socket<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.written(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        self.written(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.transport).poll_shutdown(cx);
+        self.written(result)
+    }
+}
+
+impl<T: Transport> Drop for Socket<T> {
+    fn drop(&mut self) {
+        if self.signals.close_would_mislead() {
+            self.transport.reset_when_dropped();
+        }
+        if self.signals.was_idle_at_drain() {
+            self.ticket.was_idle();
+        }
+    }
+}

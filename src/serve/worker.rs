@@ -1,0 +1,177 @@
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::adapter::Adapter;
+use super::admission::{Admission, NetworkSlot, Ticket};
+use super::body::ServeBody;
+use super::connection::{Connection as Driver, Http1};
+use super::counters::Counters;
+use super::deadlines::Deadlines;
+use super::listen::BACKLOG;
+use super::settings::Settings;
+use super::signals::Signals;
+use super::socket::Socket;
+use crate::{BoxError, Connection};
+
+/// How long to wait after the system had no descriptor or no memory for another connection. Time for some to close, and
+/// long enough not to burn the processor that those need.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// hyper reads and buffers in pieces of up to this size; a connection whose client reads slowly holds about as much.
+const BUFFER: usize = 64 << 10;
+
+/// What all connections of one worker share.
+#[derive(Clone)]
+pub(super) struct Worker<S> {
+    pub(super) service: S,
+    pub(super) settings: Arc<Settings>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) drain: Arc<Notify>,
+    pub(super) http: Arc<http1::Builder>,
+}
+
+/// hyper's server, with what of its settings the server's own follow from.
+pub(super) fn http1_builder(settings: &Settings) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // The connection keeps its own deadlines: hyper's would count the time between two requests as part of a head.
+    http.header_read_timeout(None);
+    http.max_header_size(settings.max_header_bytes).max_buf_size(settings.max_header_bytes.max(BUFFER));
+    // hyper parses up to 100 fields on the stack, and allocates for each request when told any number.
+    if settings.max_headers != 100 {
+        http.max_headers(settings.max_headers);
+    }
+    http
+}
+
+impl<S, B> Worker<S>
+where
+    S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Body + Send + 'static,
+    B::Data: From<Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    /// Accepts from one listener until the drain begins, and closes it then.
+    pub(super) async fn accept(self, listener: TcpListener, local: SocketAddr) {
+        let mut drain = pin!(self.drain.notified());
+        while !self.counters.drain.is_draining() {
+            match or_drain(pin!(listener.accept()), drain.as_mut()).await {
+                None => break,
+                Some(Ok((stream, peer))) => {
+                    let Some(network) = self.admit(peer) else { continue };
+                    // At the limit this one waits with an open socket and no further ones are accepted: they wait in
+                    // the backlog, where a short peak costs them time and no error.
+                    let slot = or_drain(pin!(self.admission.slot()), drain.as_mut()).await.flatten();
+                    self.serve(stream, Connection::plain(peer, local), slot, network);
+                }
+                Some(Err(error)) if is_the_clients(&error) => {}
+                Some(Err(_)) => {
+                    or_drain(pin!(tokio::time::sleep(ACCEPT_PAUSE)), drain.as_mut()).await;
+                }
+            }
+        }
+        for (stream, peer) in backlog(&listener).await {
+            if let Some(network) = self.admit(peer) {
+                self.serve(stream, Connection::plain(peer, local), None, network);
+            }
+        }
+    }
+
+    fn admit(&self, peer: SocketAddr) -> Option<Option<NetworkSlot>> {
+        let admitted = self.admission.network_slot(peer).ok();
+        if admitted.is_none() {
+            self.counters.refused.add_one();
+        }
+        admitted
+    }
+
+    fn serve(
+        &self,
+        stream: TcpStream,
+        connection: Connection,
+        slot: Option<OwnedSemaphorePermit>,
+        network: Option<NetworkSlot>,
+    ) {
+        let Ok(service) = catch_unwind(AssertUnwindSafe(|| self.service.clone())) else {
+            self.counters.panics.add_one();
+            return;
+        };
+        let ticket = Ticket::new(self.counters.clone(), slot, network);
+        let signals = Arc::new(Signals::default());
+        let socket = Socket::new(stream, signals.clone(), ticket);
+        let adapter = Adapter {
+            service: RefCell::new(service),
+            connection,
+            max_body_bytes: self.settings.max_body_bytes,
+            signals: signals.clone(),
+            counters: self.counters.clone(),
+        };
+        let http: Http1<_, _> = self.http.serve_connection(TokioIo::new(socket), adapter).with_upgrades();
+        let now = Instant::now();
+        let deadlines = Deadlines::new(self.settings.timeouts, now);
+        let drain = self.drain.clone().notified_owned();
+        tokio::spawn(Driver::new(http, signals, self.counters.clone(), drain, deadlines, now));
+    }
+}
+
+/// What waits to be accepted. Closing a listener resets these connections, whose clients believe them to be open; so they
+/// are taken in, and those that have sent a request already are answered.
+async fn backlog(listener: &TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let waiting = poll_fn(|cx| {
+        let mut accepted = Vec::new();
+        while accepted.len() < BACKLOG as usize
+            && let Poll::Ready(Ok(connection)) = listener.poll_accept(cx)
+        {
+            accepted.push(connection);
+        }
+        Poll::Ready(accepted)
+    });
+    tokio::task::unconstrained(waiting).await
+}
+
+/// `None` when the drain began before `future` was ready.
+async fn or_drain<F: Future + Unpin>(future: F, drain: Pin<&mut impl Future<Output = ()>>) -> Option<F::Output> {
+    match select(future, drain).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
+}
+
+/// A connection that broke before it was accepted says nothing of the next one.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Waits until the last connection has closed, or until the time that `deadline` says, which may come nearer.
+pub(super) async fn drained(counters: &Counters, mut deadline: tokio::sync::watch::Receiver<Option<Instant>>) {
+    while counters.open.get() > 0 {
+        let until = *deadline.borrow_and_update();
+        let Some(until) = until.filter(|until| *until > Instant::now()) else { break };
+        let (emptied, changed) = (pin!(counters.drain.emptied.notified()), pin!(deadline.changed()));
+        // All three mean the same: look again.
+        let _ = tokio::time::timeout_at(until, select(emptied, changed)).await;
+    }
+    counters.drain.aborting.store(true, Relaxed);
+}
