@@ -73,3 +73,8 @@ pub use self::upstream_error::{RequestBodyFailed, UpstreamError, UpstreamErrorKi
 
 /// A boxed error, as tower spells it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,1 +1,96 @@
-fn main() {}
+//! An API gateway assembled from tower-gateway's layers.
+//!
+//! Without arguments it serves a demo on 127.0.0.1:8080; with `--config FILE` it serves yours.
+
+mod assemble;
+mod config;
+mod demo;
+mod health;
+mod routes;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tower_gateway::BoxError;
+use tower_gateway::serve::shutdown_signal;
+
+use self::assemble::Assembly;
+use self::config::{Config, Faults, Finding, Loaded};
+use self::demo::Demo;
+
+/// An API gateway assembled from tower-gateway's layers. Without a file it serves a demo.
+#[derive(Parser)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print every fault and warning of the file, and serve nothing.
+    #[arg(long, requires = "config")]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
+    // Signals, the demo's origin and other background work live here, off the workers' threads.
+    let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let Some(path) = &arguments.config else {
+        let demo = Demo::start(&control)?;
+        let loaded = demo.config().map_err(|faults| faults.to_string())?;
+        return serve(&control, loaded, Some(demo));
+    };
+    match Config::load(path) {
+        Err(Faults { faults, warnings }) => {
+            print_findings("error", &faults);
+            print_findings("warning", &warnings);
+            Ok(ExitCode::FAILURE)
+        }
+        Ok(loaded) => {
+            print_findings("warning", &loaded.warnings);
+            if arguments.check {
+                println!("{}: no faults", path.display());
+                return Ok(ExitCode::SUCCESS);
+            }
+            serve(&control, loaded, None)
+        }
+    }
+}
+
+fn print_findings(kind: &str, findings: &[Finding]) {
+    for finding in findings {
+        eprintln!("{kind}: {finding}");
+    }
+}
+
+fn serve(control: &tokio::runtime::Runtime, loaded: Loaded, demo: Option<Demo>) -> Result<ExitCode, BoxError> {
+    let settings = loaded.config.server.clone();
+    let assembly = Assembly::new(&loaded.config)?;
+    let health = assembly.health();
+    let server = assemble::server(&settings)?.start(move |_| assembly.worker())?;
+    for address in server.local_addrs() {
+        println!("listening on http://{address}");
+    }
+    if let (Some(demo), Some(address)) = (&demo, server.local_addrs().first()) {
+        println!("{}", demo.tour(*address));
+    }
+    control.block_on(async {
+        shutdown_signal().await?;
+        // Load balancers see that this gateway is leaving before its listeners close.
+        health.set_draining();
+        tokio::time::sleep(settings.drain_delay).await;
+        let drained = server.drain(settings.shutdown_grace).await;
+        if drained.aborted > 0 {
+            eprintln!("{} connections were cut at the end of the grace", drained.aborted);
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -18,7 +18,7 @@ use crate::gate::{Gate, gate_setters};
 use crate::origin::Origin;
 use crate::{BoxError, Head, NameSet, RequestContext};
 
-/// A reverse proxy over the client `C`. See the [module](self) for what it does.
+/// A reverse proxy over the client `C`. See the [module](super) for what it does.
 #[derive(Clone, Debug)]
 pub struct ProxyService<C> {
     client: C,

@@ -1,0 +1,26 @@
+//! `[forwarded]`: what upstreams are told about the way a request came.
+
+use super::table::{Keys, Table};
+
+/// `[forwarded]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Forwarded {
+    /// X-Forwarded-For, -Proto and -Host.
+    pub(crate) x_forwarded: bool,
+    /// RFC 7239.
+    pub(crate) forwarded: bool,
+    /// RFC 9110, section 7.6.3.
+    pub(crate) via: bool,
+}
+
+impl Table for Forwarded {
+    const NOT_BUILT: &'static [&'static str] = &[];
+
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        Some(Forwarded {
+            x_forwarded: keys.or::<bool>("x_forwarded", true),
+            forwarded: keys.or::<bool>("forwarded", false),
+            via: keys.or::<bool>("via", true),
+        })
+    }
+}

@@ -1,0 +1,17 @@
+//! `response` of a route. Nothing is added to responses yet, so all it can say is that nothing shall be.
+
+use super::forms::OnlyFalse;
+use super::table::{Keys, Table};
+
+#[derive(Clone)]
+pub(super) struct Response;
+
+impl Table for Response {
+    const NOT_BUILT: &'static [&'static str] = &["remove_headers", "set_headers"];
+
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        keys.optional::<OnlyFalse>("response_time");
+        keys.optional::<OnlyFalse>("server_timing");
+        Some(Response)
+    }
+}

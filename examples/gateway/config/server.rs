@@ -1,0 +1,159 @@
+//! `[server]`: where the gateway listens, and what it allows a connection.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use super::address::Cidr;
+use super::count::{Count, Workers};
+use super::duration::{AnyDuration, PositiveDuration};
+use super::forms::{ListOf, Locate, Located, OrNone};
+use super::size::{Bytes, PositiveBytes};
+use super::table::{Keys, Table};
+use super::value::{Form, Value};
+
+/// `[server]`. A limit that is absent has been lifted with `"none"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Never empty; no address twice, but for those with port 0.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Absent: one per available core.
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Networks whose `client_ip_from` header is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) client_ip_from: ClientIpFrom,
+    /// From a connection's first byte to the end of a request head.
+    pub(crate) header_read_timeout: Option<Duration>,
+    /// Between two pieces of a request body.
+    pub(crate) body_read_timeout: Option<Duration>,
+    /// Bytes a second that a request body must average after its first 10 seconds; at least 1.
+    pub(crate) body_min_rate: Option<u64>,
+    /// How long a client may read nothing.
+    pub(crate) write_timeout: Option<Duration>,
+    /// How long a connection may wait for its next request; zero: every connection ends after one.
+    pub(crate) keep_alive_timeout: Option<Duration>,
+    /// At least 1.
+    pub(crate) max_header_bytes: Option<u64>,
+    /// With 0, requests may have no body.
+    pub(crate) max_body_bytes: Option<u64>,
+    pub(crate) max_connections: Option<NonZeroUsize>,
+    pub(crate) max_connections_per_ip: Option<NonZeroUsize>,
+    /// After SIGTERM: how long readiness is 503 before listeners close.
+    pub(crate) drain_delay: Duration,
+    /// Then: how long requests in flight may take to finish.
+    pub(crate) shutdown_grace: Duration,
+}
+
+/// The one header that a trusted proxy tells the client's address in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ClientIpFrom {
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
+    /// Holds one address alone, such as `cf-connecting-ip`.
+    Header(HeaderName),
+}
+
+impl Table for Server {
+    const NOT_BUILT: &'static [&'static str] = &[];
+
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let default_listen = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        Some(Server {
+            listen: keys.or::<Listen>("listen", vec![default_listen]),
+            workers: keys.or::<Workers>("workers", None),
+            trusted_proxies: keys.or::<TrustedProxies>("trusted_proxies", Vec::new()),
+            client_ip_from: keys.or::<ClientIpFrom>("client_ip_from", ClientIpFrom::XForwardedFor),
+            header_read_timeout: keys.or::<OrNone<PositiveDuration>>("header_read_timeout", seconds(10)),
+            body_read_timeout: keys.or::<OrNone<PositiveDuration>>("body_read_timeout", seconds(30)),
+            body_min_rate: keys.or::<OrNone<PositiveBytes>>("body_min_rate", Some(128)),
+            write_timeout: keys.or::<OrNone<PositiveDuration>>("write_timeout", seconds(30)),
+            keep_alive_timeout: keys.or::<OrNone<AnyDuration>>("keep_alive_timeout", seconds(75)),
+            max_header_bytes: keys.or::<OrNone<PositiveBytes>>("max_header_bytes", Some(64 << 10)),
+            max_body_bytes: keys.or::<OrNone<Bytes>>("max_body_bytes", Some(10 << 20)),
+            max_connections: keys.or::<OrNone<Count>>("max_connections", NonZeroUsize::new(10_000)),
+            max_connections_per_ip: keys.or::<OrNone<Count>>("max_connections_per_ip", None),
+            drain_delay: keys.or::<AnyDuration>("drain_delay", Duration::ZERO),
+            shutdown_grace: keys.or::<AnyDuration>("shutdown_grace", Duration::from_secs(30)),
+        })
+    }
+}
+
+struct Listen;
+
+impl Form for Listen {
+    type Output = Vec<SocketAddr>;
+
+    fn expects() -> String {
+        ListOf::<SocketAddr>::expects()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Vec<SocketAddr>> {
+        let entries = ListOf::<Locate<SocketAddr>>::entries(value)?;
+        if entries.is_empty() {
+            value.fault("no address to listen on; write at least one, or leave the key out");
+            return None;
+        }
+        let addresses: Vec<&Located<SocketAddr>> = entries.iter().flatten().collect();
+        for (index, address) in addresses.iter().enumerate() {
+            refuse_if_repeated(value, address, &addresses[..index]);
+        }
+        entries.into_iter().map(|entry| Some(entry?.value)).collect()
+    }
+}
+
+/// Port 0 is another free port each time.
+fn refuse_if_repeated(value: &Value<'_>, address: &Located<SocketAddr>, earlier: &[&Located<SocketAddr>]) {
+    if address.value.port() != 0
+        && let Some(first) = earlier.iter().find(|other| other.value == address.value)
+    {
+        let message = format!("{}: the same address as {}; remove one of them", address.path, first.path);
+        value.reader.fault(&address.at, &address.path, message);
+    }
+}
+
+struct TrustedProxies;
+
+impl Form for TrustedProxies {
+    type Output = Vec<IpNet>;
+
+    fn expects() -> String {
+        ListOf::<Cidr>::expects()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Vec<IpNet>> {
+        let networks = ListOf::<Locate<Cidr>>::read(value)?;
+        for network in networks.iter().filter(|network| network.value.prefix_len() == 0) {
+            value.reader.warn(
+                &network.at,
+                &network.path,
+                format!(
+                    "{}: every client is believed to be a proxy and may claim any address; write the proxies' networks",
+                    network.path
+                ),
+            );
+        }
+        Some(networks.into_iter().map(|network| network.value).collect())
+    }
+}
+
+impl Form for ClientIpFrom {
+    type Output = ClientIpFrom;
+
+    fn expects() -> String {
+        r#""x-forwarded-for", "forwarded" or the name of a header such as "cf-connecting-ip""#.to_owned()
+    }
+
+    fn read(value: &Value<'_>) -> Option<ClientIpFrom> {
+        let name = HeaderName::read(value)?;
+        Some(match name.as_str() {
+            "x-forwarded-for" => ClientIpFrom::XForwardedFor,
+            "forwarded" => ClientIpFrom::Forwarded,
+            _ => ClientIpFrom::Header(name),
+        })
+    }
+}

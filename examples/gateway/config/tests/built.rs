@@ -1,0 +1,230 @@
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::super::route::{PathMatch, Route};
+use super::super::server::{ClientIpFrom, Server};
+use super::super::timeouts::Timeouts;
+use super::super::upstream::{Balance, Protocol, Upstream, UpstreamHost};
+use super::super::upstream_server::UpstreamServer;
+use super::super::{Forwarded, Health, RequestId};
+use super::{MINIMAL, accepted, parse};
+
+/// Every key that is built, none with its default.
+const ALL_BUILT: &str = r#"
+[server]
+listen = ["127.0.0.1:8081", "[::1]:8081"]
+workers = 2
+trusted_proxies = ["10.0.0.0/8", "192.168.1.1", "fd00::/8"]
+client_ip_from = "CF-Connecting-IP"
+header_read_timeout = "5s"
+body_read_timeout = "10s"
+body_min_rate = "1KiB"
+write_timeout = "1m"
+keep_alive_timeout = "0s"
+max_header_bytes = 8192
+max_body_bytes = "none"
+max_connections = 50
+max_connections_per_ip = 5
+drain_delay = "5s"
+shutdown_grace = "1m"
+
+[health]
+path = "/up"
+allow = ["127.0.0.0/8"]
+
+[request_id]
+enabled = false
+header = "X-Correlation-Id"
+
+[forwarded]
+x_forwarded = false
+forwarded = true
+via = false
+
+[access_log]
+format = "off"
+
+[upstreams.users]
+servers = ["http://127.0.0.1:3001", { url = "http://127.0.0.1:3002/base/", weight = 2 }]
+balance = "round_robin"
+host = "users.internal"
+protocol = "http1"
+connect_timeout = "250ms"
+keep_alive_timeout = "30s"
+max_connections_per_server = "none"
+queue_timeout = "0s"
+dns_refresh = "1h"
+
+[defaults]
+match = "exact"
+timeouts = { total = "1d" }
+response = { response_time = false }
+
+[routes.users]
+path = "/api/users"
+match = "prefix"
+upstream = "users"
+strip_prefix = "/api/"
+timeouts.response_head = "2s"
+timeouts.body_idle = "none"
+[routes.users.response]
+response_time = false
+server_timing = false
+
+[routes.one]
+path = "/one"
+upstream = "users"
+timeouts = false
+response = false
+
+[routes.two]
+path = "/two"
+upstream = "users"
+"#;
+
+fn seconds(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds))
+}
+
+#[test]
+fn a_file_that_uses_every_built_key_is_read_whole() {
+    let config = accepted(parse(ALL_BUILT));
+    assert_eq!(
+        config.server,
+        Server {
+            listen: vec!["127.0.0.1:8081".parse().unwrap(), "[::1]:8081".parse().unwrap()],
+            workers: NonZeroUsize::new(2),
+            trusted_proxies: vec![
+                "10.0.0.0/8".parse().unwrap(),
+                "192.168.1.1/32".parse().unwrap(),
+                "fd00::/8".parse().unwrap(),
+            ],
+            client_ip_from: ClientIpFrom::Header(HeaderName::from_static("cf-connecting-ip")),
+            header_read_timeout: seconds(5),
+            body_read_timeout: seconds(10),
+            body_min_rate: Some(1024),
+            write_timeout: seconds(60),
+            keep_alive_timeout: seconds(0),
+            max_header_bytes: Some(8192),
+            max_body_bytes: None,
+            max_connections: NonZeroUsize::new(50),
+            max_connections_per_ip: NonZeroUsize::new(5),
+            drain_delay: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(60),
+        }
+    );
+    assert_eq!(config.health.path.as_deref(), Some("/up"));
+    assert_eq!(config.health.allow, ["127.0.0.0/8".parse().unwrap()]);
+    let correlation_id = HeaderName::from_static("x-correlation-id");
+    assert_eq!(config.request_id, RequestId { enabled: false, header: correlation_id });
+    assert_eq!(config.forwarded, Forwarded { x_forwarded: false, forwarded: true, via: false });
+    assert_eq!(
+        config.upstreams["users"],
+        Upstream {
+            servers: vec![
+                UpstreamServer { url: "http://127.0.0.1:3001/".parse().unwrap(), weight: NonZeroU32::MIN },
+                UpstreamServer {
+                    url: "http://127.0.0.1:3002/base".parse().unwrap(),
+                    weight: NonZeroU32::new(2).unwrap(),
+                },
+            ],
+            balance: Balance::RoundRobin,
+            host: UpstreamHost::Fixed("users.internal".parse().unwrap()),
+            protocol: Protocol::Http1,
+            connect_timeout: Some(Duration::from_millis(250)),
+            keep_alive_timeout: seconds(30),
+            max_connections_per_server: None,
+            queue_timeout: seconds(0),
+            dns_refresh: Duration::from_secs(3600),
+        }
+    );
+    assert_eq!(
+        config.routes["users"],
+        Route {
+            path: "/api/users".to_owned(),
+            path_match: PathMatch::Prefix,
+            upstream: "users".to_owned(),
+            strip_prefix: Some("/api".to_owned()),
+            timeouts: Timeouts { response_head: seconds(2), body_idle: None, total: None },
+        }
+    );
+    assert_eq!(config.routes["one"].path_match, PathMatch::Exact);
+    assert_eq!(config.routes["one"].timeouts, Timeouts { response_head: None, body_idle: None, total: None });
+    assert_eq!(
+        config.routes["two"].timeouts,
+        Timeouts { response_head: seconds(30), body_idle: seconds(60), total: seconds(86_400) }
+    );
+}
+
+#[test]
+fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
+    let config = accepted(parse(MINIMAL));
+    assert_eq!(
+        config.server,
+        Server {
+            listen: vec!["127.0.0.1:8080".parse().unwrap()],
+            workers: None,
+            trusted_proxies: Vec::new(),
+            client_ip_from: ClientIpFrom::XForwardedFor,
+            header_read_timeout: seconds(10),
+            body_read_timeout: seconds(30),
+            body_min_rate: Some(128),
+            write_timeout: seconds(30),
+            keep_alive_timeout: seconds(75),
+            max_header_bytes: Some(64 * 1024),
+            max_body_bytes: Some(10 * 1024 * 1024),
+            max_connections: NonZeroUsize::new(10_000),
+            max_connections_per_ip: None,
+            drain_delay: Duration::ZERO,
+            shutdown_grace: Duration::from_secs(30),
+        }
+    );
+    assert_eq!(config.health, Health { path: Some("/health".to_owned()), allow: Vec::new() });
+    let request_id = HeaderName::from_static("x-request-id");
+    assert_eq!(config.request_id, RequestId { enabled: true, header: request_id });
+    assert_eq!(config.forwarded, Forwarded { x_forwarded: true, forwarded: false, via: true });
+    assert_eq!(
+        config.upstreams["users"],
+        Upstream {
+            servers: vec![UpstreamServer { url: "http://127.0.0.1:3001".parse().unwrap(), weight: NonZeroU32::MIN }],
+            balance: Balance::LeastRequests,
+            host: UpstreamHost::Upstream,
+            protocol: Protocol::Auto,
+            connect_timeout: seconds(1),
+            keep_alive_timeout: seconds(60),
+            max_connections_per_server: NonZeroUsize::new(1024),
+            queue_timeout: seconds(1),
+            dns_refresh: Duration::from_secs(30),
+        }
+    );
+    assert_eq!(
+        config.routes["users"],
+        Route {
+            path: "/".to_owned(),
+            path_match: PathMatch::Prefix,
+            upstream: "users".to_owned(),
+            strip_prefix: None,
+            timeouts: Timeouts { response_head: seconds(30), body_idle: seconds(60), total: None },
+        }
+    );
+}
+
+#[test]
+fn an_empty_table_says_the_same_as_none() {
+    let empty = format!("[server]\n[health]\n[request_id]\n[forwarded]\n[access_log]\n[defaults]\n{MINIMAL}");
+    assert_eq!(accepted(parse(&empty)), accepted(parse(MINIMAL)));
+}
+
+#[test]
+fn a_file_on_disk_is_read_and_its_folder_is_where_relative_paths_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(folder.path().join("host.txt"), "users.internal\n").unwrap();
+    std::fs::write(&file, MINIMAL.replace("\n[routes", "\nhost = \"${file:host.txt}\"\n[routes")).unwrap();
+    let loaded = super::super::Config::load(&file).unwrap();
+    let host = &loaded.config.upstreams["users"].host;
+    assert_eq!(*host, UpstreamHost::Fixed("users.internal".parse().unwrap()));
+    assert_eq!(loaded.files, [folder.path().join("host.txt")]);
+}

@@ -1,0 +1,73 @@
+//! The health path on the public listeners, answered before any route.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use tower_gateway::client_ip::CidrSet;
+use tower_gateway::{ClientIp, Reason, Rejection, RequestContext};
+
+/// What is asked of the gateway itself. Clones share one state.
+#[derive(Clone)]
+pub(crate) struct Health {
+    path: Option<Arc<str>>,
+    /// Who may ask; empty: everybody.
+    allow: Arc<CidrSet>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Health {
+    pub(crate) fn new(config: &crate::config::Health) -> Self {
+        Self {
+            path: config.path.as_deref().map(Arc::from),
+            allow: Arc::new(config.allow.iter().copied().collect()),
+            draining: Arc::default(),
+        }
+    }
+
+    /// From now on the answer is that this gateway is about to leave.
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer, when `path` is the health path.
+    pub(crate) fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        context: Option<&RequestContext>,
+    ) -> Option<Response<Bytes>> {
+        if self.path.as_deref() != Some(path) {
+            return None;
+        }
+        let client = context.and_then(RequestContext::client_ip).map(ClientIp::address);
+        if !self.allow.is_empty() && !client.is_some_and(|client| self.allow.contains(client)) {
+            return Some(refuse(context, Rejection::new("health", Reason::IpDenied)));
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = refuse(context, Rejection::new("health", Reason::MethodNotAllowed));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Some(response);
+        }
+        let draining = self.draining.load(Ordering::Relaxed);
+        let (status, body) = match draining {
+            false => (StatusCode::OK, r#"{"status":"ok"}"#),
+            true => (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#),
+        };
+        let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Some(response)
+    }
+}
+
+/// The answer to a refusal, which the context is told as well.
+pub(crate) fn refuse(context: Option<&RequestContext>, rejection: Rejection) -> Response<Bytes> {
+    let response = rejection.response(context);
+    if let Some(context) = context {
+        context.set_rejection(rejection);
+    }
+    response
+}
