@@ -21,7 +21,7 @@ use tower_gateway::body::RequestBodyError;
 use tower_gateway::serve::{ServeBody, ServeError, Server, ServerHandle};
 
 const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(200);
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 

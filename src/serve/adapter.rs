@@ -11,7 +11,6 @@ use tower_service::Service;
 
 use super::answer::{AnswerBody, Answering, Origin};
 use super::body::ServeBody;
-use super::counters::Counters;
 use super::signals::Signals;
 use crate::body::RequestBodyError;
 use crate::{Connection, Oneshot, Rejection, RequestContext};
@@ -25,7 +24,6 @@ pub(super) struct Adapter<S> {
     pub(super) connection: Connection,
     pub(super) max_body_bytes: Option<u64>,
     pub(super) signals: Arc<Signals>,
-    pub(super) counters: Arc<Counters>,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Adapter<S>
@@ -41,7 +39,7 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.signals.request_began(!request.body().is_end_stream());
         let may_end_with_connection = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
-        let origin = Origin { signals: self.signals.clone(), counters: self.counters.clone(), may_end_with_connection };
+        let origin = Origin { signals: self.signals.clone(), may_end_with_connection };
 
         let announced = request.body().size_hint().lower();
         let mut request = request.map(|incoming| ServeBody::new(incoming, self.max_body_bytes, &self.signals));

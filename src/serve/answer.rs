@@ -11,7 +11,6 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::counters::Counters;
 use super::signals::Signals;
 use crate::body::ResponseBody;
 use crate::{Reason, Rejection};
@@ -19,7 +18,6 @@ use crate::{Reason, Rejection};
 /// What an answer needs to know of its request and its connection.
 pub(super) struct Origin {
     pub(super) signals: Arc<Signals>,
-    pub(super) counters: Arc<Counters>,
     /// HTTP/1.0, and not a HEAD: a body without a length ends with the connection.
     pub(super) may_end_with_connection: bool,
 }
@@ -96,12 +94,12 @@ impl Origin {
     }
 
     fn failed<B>(&self) -> Response<ResponseBody<B>> {
-        self.counters.service_errors.add_one();
+        self.signals.counters().service_errors.add_one();
         self.internal_error()
     }
 
     fn panicked<B>(&self) -> Response<ResponseBody<B>> {
-        self.counters.panics.add_one();
+        self.signals.counters().panics.add_one();
         self.internal_error()
     }
 
@@ -110,7 +108,8 @@ impl Origin {
         B: Body,
         B::Data: From<Bytes>,
     {
-        if self.signals.must_close() || self.counters.drain.is_draining() {
+        let closes = self.signals.must_close() || self.signals.counters().drain.is_draining();
+        if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let ends_with_connection = self.may_end_with_connection

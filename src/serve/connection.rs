@@ -17,7 +17,6 @@ use tower_service::Service;
 
 use super::adapter::Adapter;
 use super::body::ServeBody;
-use super::counters::Counters;
 use super::deadlines::{Deadlines, Overdue};
 use super::signals::{Seen, Signals};
 use super::socket::{Socket, Transport};
@@ -84,7 +83,6 @@ enum Stage<P: Protocol> {
 /// What a connection remembers beside its protocol.
 struct Keeper {
     signals: Arc<Signals>,
-    counters: Arc<Counters>,
     deadlines: Deadlines,
     is_known: bool,
     is_draining: bool,
@@ -106,12 +104,11 @@ impl<P: Protocol> Connection<P> {
     pub(super) fn new(
         protocol: P,
         signals: Arc<Signals>,
-        counters: Arc<Counters>,
         drain: OwnedNotified,
         deadlines: Deadlines,
         accepted: Instant,
     ) -> Self {
-        let keeper = Keeper { signals, counters, deadlines, is_known: false, is_draining: false };
+        let keeper = Keeper { signals, deadlines, is_known: false, is_draining: false };
         Self { stage: Stage::Serving(protocol), keeper, timer: LazyTimer::new(accepted), drain }
     }
 }
@@ -124,7 +121,7 @@ impl<P: Protocol> Future for Connection<P> {
         if !this.keeper.is_known {
             this.keeper.is_known = true;
             this.keeper.signals.set_task(cx.waker());
-            // Polled once, it stays registered with this task; what it says is read from the counters.
+            // Polled once, it stays registered with this task; what it says is read elsewhere.
             let _ = this.drain.poll(cx);
         }
         let mut time_is_up = this.timer.as_mut().went_off();
@@ -191,7 +188,7 @@ impl Keeper {
         let mut now = || *reading.get_or_insert_with(Instant::now);
         let seen = self.signals.look();
         let deadline = self.deadlines.update(seen, &mut now);
-        if self.counters.drain.is_draining() && !self.is_draining {
+        if self.signals.counters().drain.is_draining() && !self.is_draining {
             self.is_draining = true;
             if self.deadlines.is_idle() {
                 self.signals.idle_at_drain();
@@ -212,7 +209,7 @@ impl Keeper {
 
     fn overdue(&mut self, overdue: Overdue, seen: Seen) -> Next {
         if !matches!(overdue, Overdue::Idle | Overdue::HalfClosed) {
-            self.counters.timed_out.add_one();
+            self.signals.counters().timed_out.add_one();
         }
         match overdue {
             Overdue::Head if seen.head_begun => Next::Linger(REQUEST_TIMEOUT),
@@ -233,7 +230,7 @@ impl Keeper {
     fn ended(&self, end: End) -> Next {
         match end {
             End::Panicked => {
-                self.counters.panics.add_one();
+                self.signals.counters().panics.add_one();
                 Next::Close
             }
             End::Unreadable => Next::Linger(b""),

@@ -9,6 +9,12 @@ use super::ServeError;
 /// Linux since 5.4).
 pub(super) const BACKLOG: i32 = 4096;
 
+/// Bytes of a connection that the kernel takes and has not sent yet. Left alone it takes 4 MiB, of which a slow reader
+/// has the use; and it asks for more only when a third of that has gone, so that a client which reads 16 KiB a second
+/// looked, for longer than the write timeout, like one that reads nothing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MAX_UNSENT: u32 = 512 << 10;
+
 /// True where the kernel spreads connections over all sockets that are bound to one address. Elsewhere (macOS takes
 /// them to mean something else) the workers share one socket.
 const SPREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
@@ -65,8 +71,10 @@ fn listen(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     if SPREADS {
         socket.set_reuse_port(true)?;
     }
-    // Connections inherit it from their listener, which saves a system call for each.
+    // Connections inherit these from their listener, which saves system calls for each.
     socket.set_tcp_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_notsent_lowat(MAX_UNSENT)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -106,11 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn connections_inherit_no_delay() {
+    fn connections_inherit_the_listeners_options() {
         let listener = bind_all(&["127.0.0.1:0".parse().unwrap()]).unwrap().pop().unwrap().first;
         listener.set_nonblocking(false).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(listener.accept().unwrap().0.nodelay().unwrap());
+        let connection = listener.accept().unwrap().0;
+        assert!(connection.nodelay().unwrap());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(socket2::SockRef::from(&connection).tcp_notsent_lowat().unwrap(), MAX_UNSENT);
     }
 
     #[test]

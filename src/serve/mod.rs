@@ -74,6 +74,7 @@ mod settings;
 mod shutdown;
 mod signals;
 mod socket;
+mod thread;
 mod timer;
 mod worker;
 

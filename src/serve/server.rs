@@ -1,7 +1,5 @@
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -9,16 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::runtime;
-use tokio::sync::Notify;
 use tower_service::Service;
 
 use super::admission::Admission;
-use super::counters::Counters;
 use super::handle::{Control, ServerHandle};
 use super::listen::{Bound, bind_all};
 use super::settings::Settings;
-use super::worker::{Worker, drained, http1_builder};
+use super::thread::{Running, Seed};
 use super::{ServeBody, ServeError};
 use crate::BoxError;
 
@@ -121,7 +116,7 @@ impl Server {
     }
 
     /// How many fields a request's head may have; more are answered with a bare 431. Default: 100, which are parsed on
-    /// the stack. Any other number costs two allocations a request.
+    /// the stack. Any other number, up to 10,000, costs two allocations a request.
     pub fn max_headers(mut self, fields: usize) -> Self {
         self.settings.max_headers = fields;
         self
@@ -228,82 +223,5 @@ impl Server {
 impl ServerHandle {
     fn abandon(&self) {
         drop(self.drain(Duration::ZERO));
-    }
-}
-
-/// Says that a worker has ended, however it did.
-struct Running {
-    control: Arc<Control>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.control.workers_left.send_modify(|left| *left -= 1);
-    }
-}
-
-/// What a worker grows from, on its own thread.
-struct Seed {
-    number: usize,
-    listeners: Vec<(TcpListener, SocketAddr)>,
-    settings: Arc<Settings>,
-    admission: Arc<Admission>,
-    counters: Arc<Counters>,
-}
-
-impl Seed {
-    fn run<F, S, B>(self, factory: &F, control: &Control, started: impl FnOnce(Result<(), ServeError>))
-    where
-        F: Fn(usize) -> S,
-        S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Send,
-        B: Body + Send + 'static,
-        B::Data: From<Bytes> + Send,
-        B::Error: Into<BoxError>,
-    {
-        let worker = self.number;
-        let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(source) => return started(Err(ServeError::Worker { worker, source })),
-        };
-        runtime.block_on(async {
-            let Ok(service) = catch_unwind(AssertUnwindSafe(|| factory(worker))) else {
-                return started(Err(ServeError::Factory { worker }));
-            };
-            let listen = |(listener, local)| Ok((tokio::net::TcpListener::from_std(listener)?, local));
-            let listeners: Vec<_> = match self.listeners.into_iter().map(listen).collect() {
-                Ok(listeners) => listeners,
-                Err(source) => return started(Err(ServeError::Worker { worker, source })),
-            };
-            let counters = self.counters;
-            let worker = Worker {
-                service,
-                http: Arc::new(http1_builder(&self.settings)),
-                settings: self.settings,
-                admission: self.admission,
-                counters: counters.clone(),
-                drain: Arc::new(Notify::new()),
-            };
-            let drain = worker.drain.clone();
-            let accepts: Vec<_> = listeners
-                .into_iter()
-                .map(|(listener, local)| tokio::spawn(worker.clone().accept(listener, local)))
-                .collect();
-            started(Ok(()));
-
-            let mut deadline = control.deadline.subscribe();
-            // The sender lives as long as `control`, so this ends with a deadline.
-            let _ = deadline.wait_for(Option::is_some).await;
-            counters.drain.draining.store(true, Relaxed);
-            drain.notify_waiters();
-            for accept in accepts {
-                // Nothing in it panics; if it did, its listener would be closed all the same.
-                let _ = accept.await;
-            }
-            drained(&counters, deadline).await;
-        });
-        // Cuts what is left, without waiting for blocking work that a service may have begun.
-        runtime.shutdown_background();
     }
 }

@@ -1,6 +1,8 @@
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+
+use super::counters::Counters;
 
 /// What the parts of one connection tell each other: the socket, the service's adapter, the bodies and the task that
 /// drives them.
@@ -41,6 +43,7 @@ pub(super) struct Signals {
     /// It was idle when the server began to drain.
     idle_at_drain: AtomicBool,
     task: OnceLock<Waker>,
+    counters: Arc<Counters>,
 }
 
 /// The signals that deadlines follow from.
@@ -57,6 +60,15 @@ pub(super) struct Seen {
 }
 
 impl Signals {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Self { counters, ..Self::default() }
+    }
+
+    /// The worker's, which every part of a connection may have something to add to.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Reads the signals, and takes back those that say "since the last look".
     pub(super) fn look(&self) -> Seen {
         let seen = Seen {

@@ -37,7 +37,11 @@ use crate::{BoxError, Connection};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// hyper reads and buffers in pieces of up to this size; a connection whose client reads slowly holds about as much.
-const BUFFER: usize = 64 << 10;
+/// With 64 KiB a large download costs half as much again.
+const BUFFER: usize = 256 << 10;
+
+/// `http::HeaderMap` panics when it is to hold more than about 24,000 fields.
+const MAX_HEADERS: usize = 10_000;
 
 /// What all connections of one worker share.
 #[derive(Clone)]
@@ -58,7 +62,7 @@ pub(super) fn http1_builder(settings: &Settings) -> http1::Builder {
     http.max_header_size(settings.max_header_bytes).max_buf_size(settings.max_header_bytes.max(BUFFER));
     // hyper parses up to 100 fields on the stack, and allocates for each request when told any number.
     if settings.max_headers != 100 {
-        http.max_headers(settings.max_headers);
+        http.max_headers(settings.max_headers.min(MAX_HEADERS));
     }
     http
 }
@@ -118,20 +122,19 @@ where
             return;
         };
         let ticket = Ticket::new(self.counters.clone(), slot, network);
-        let signals = Arc::new(Signals::default());
+        let signals = Arc::new(Signals::new(self.counters.clone()));
         let socket = Socket::new(stream, signals.clone(), ticket);
         let adapter = Adapter {
             service: RefCell::new(service),
             connection,
             max_body_bytes: self.settings.max_body_bytes,
             signals: signals.clone(),
-            counters: self.counters.clone(),
         };
         let http: Http1<_, _> = self.http.serve_connection(TokioIo::new(socket), adapter).with_upgrades();
         let now = Instant::now();
         let deadlines = Deadlines::new(self.settings.timeouts, now);
         let drain = self.drain.clone().notified_owned();
-        tokio::spawn(Driver::new(http, signals, self.counters.clone(), drain, deadlines, now));
+        tokio::spawn(Driver::new(http, signals, drain, deadlines, now));
     }
 }
 
