@@ -23,7 +23,7 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct Ticket {
     counters: Arc<Counters>,
-    counts_as_drained: bool,
+    matters_to_drain: bool,
     _slot: Option<OwnedSemaphorePermit>,
     _network: Option<NetworkSlot>,
 }
@@ -103,12 +103,12 @@ impl Ticket {
     ) -> Self {
         counters.accepted.add_one();
         counters.open.add_one();
-        Self { counters, counts_as_drained: true, _slot: slot, _network: network }
+        Self { counters, matters_to_drain: false, _slot: slot, _network: network }
     }
 
-    /// The connection had no request when the drain began, so its end is nothing to report.
-    pub(super) fn was_idle(&mut self) {
-        self.counts_as_drained = false;
+    /// A request was in flight when the drain began, so the end of it is to be reported.
+    pub(super) fn report_to_drain(&mut self) {
+        self.matters_to_drain = true;
     }
 }
 
@@ -119,7 +119,7 @@ impl Drop for Ticket {
         if !drain.is_draining() {
             return;
         }
-        if self.counts_as_drained {
+        if self.matters_to_drain {
             let outcome = if drain.aborting.load(Relaxed) { &drain.aborted } else { &drain.finished };
             outcome.add_one();
         }

@@ -108,8 +108,9 @@ impl Origin {
         B: Body,
         B::Data: From<Bytes>,
     {
-        let closes = self.signals.must_close() || self.signals.counters().drain.is_draining();
-        if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.signals.report_to_drain();
+        } else if self.signals.must_close() || self.signals.counters().drain.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let ends_with_connection = self.may_end_with_connection

@@ -124,6 +124,8 @@ impl<P: Protocol> Future for Connection<P> {
             // Polled once, it stays registered with this task; what it says is read elsewhere.
             let _ = this.drain.poll(cx);
         }
+        // Also for a request that is answered, and its connection closed, before the next look.
+        this.keeper.notice_drain();
         let mut time_is_up = this.timer.as_mut().went_off();
         loop {
             let next = match this.stage {
@@ -188,11 +190,8 @@ impl Keeper {
         let mut now = || *reading.get_or_insert_with(Instant::now);
         let seen = self.signals.look();
         let deadline = self.deadlines.update(seen, &mut now);
-        if self.signals.counters().drain.is_draining() && !self.is_draining {
+        if self.notice_drain() {
             self.is_draining = true;
-            if self.deadlines.is_idle() {
-                self.signals.idle_at_drain();
-            }
             protocol.finish();
             return Next::Drive;
         }
@@ -205,6 +204,15 @@ impl Keeper {
             Some((at, overdue)) if time_is_up && now() >= at => self.overdue(overdue, seen),
             _ => Next::Wait(deadline.map(|(at, _)| at)),
         }
+    }
+
+    /// True when the drain has begun and the protocol was not told.
+    fn notice_drain(&self) -> bool {
+        let is_new = !self.is_draining && self.signals.counters().drain.is_draining();
+        if is_new && !self.deadlines.is_idle() {
+            self.signals.report_to_drain();
+        }
+        is_new
     }
 
     fn overdue(&mut self, overdue: Overdue, seen: Seen) -> Next {

@@ -30,9 +30,9 @@ pub(super) struct Control {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Connections whose last request was finished within the grace, or by its own end.
+    /// Connections with a request in flight, or upgraded, that came to their end within the grace.
     pub finished: u64,
-    /// Connections that were cut when the grace had passed.
+    /// Those that were cut when the grace had passed.
     pub aborted: u64,
 }
 

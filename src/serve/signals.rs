@@ -40,8 +40,8 @@ pub(super) struct Signals {
     ends_with_connection: AtomicBool,
     /// The answer was given up before its end.
     answer_cut: AtomicBool,
-    /// It was idle when the server began to drain.
-    idle_at_drain: AtomicBool,
+    /// A drain has to report what becomes of it: it was serving a request when that began, or is a tunnel.
+    matters_to_drain: AtomicBool,
     task: OnceLock<Waker>,
     counters: Arc<Counters>,
 }
@@ -205,11 +205,11 @@ impl Signals {
         self.task.get_or_init(|| waker.clone());
     }
 
-    pub(super) fn idle_at_drain(&self) {
-        self.idle_at_drain.store(true, Relaxed);
+    pub(super) fn report_to_drain(&self) {
+        self.matters_to_drain.store(true, Relaxed);
     }
 
-    pub(super) fn was_idle_at_drain(&self) -> bool {
-        self.idle_at_drain.load(Relaxed)
+    pub(super) fn matters_to_drain(&self) -> bool {
+        self.matters_to_drain.load(Relaxed)
     }
 }

@@ -126,8 +126,8 @@ impl<T: Transport> Drop for Socket<T> {
         if self.signals.close_would_mislead() {
             self.transport.reset_when_dropped();
         }
-        if self.signals.was_idle_at_drain() {
-            self.ticket.was_idle();
+        if self.signals.matters_to_drain() {
+            self.ticket.report_to_drain();
         }
     }
 }
