@@ -363,6 +363,16 @@ fn a_client_that_leaves_costs_nothing_more_after_the_grace() {
     eventually(|| handle.stats().open == 0);
 }
 
+#[test]
+fn an_axum_router_is_served_as_it_is() {
+    let router = axum::Router::new().route("/echo", axum::routing::post(async |body: String| body));
+    let handle = server().start(move |_| router.clone()).unwrap();
+    let mut client = Client::connect(&handle);
+    client.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+    assert_eq!(client.reply().body, "hello");
+    assert_eq!(client.get("/none").status(), "404");
+}
+
 // === Faults of the service ===
 
 #[test]
