@@ -8,6 +8,7 @@ mod demo;
 mod health;
 mod routes;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,12 +77,15 @@ fn serve(control: &tokio::runtime::Runtime, loaded: Loaded, demo: Option<Demo>) 
     let assembly = Assembly::new(&loaded.config)?;
     let health = assembly.health();
     let server = assemble::server(&settings)?.start(move |_| assembly.worker())?;
+    let mut greeting = String::new();
     for address in server.local_addrs() {
-        println!("listening on http://{address}");
+        greeting.push_str(&format!("listening on http://{address}\n"));
     }
     if let (Some(demo), Some(address)) = (&demo, server.local_addrs().first()) {
-        println!("{}", demo.tour(*address));
+        greeting.push_str(&demo.tour(*address));
     }
+    // Whoever started the gateway may not be reading, which is no reason not to serve.
+    let _ = std::io::stdout().write_all(greeting.as_bytes());
     control.block_on(async {
         shutdown_signal().await?;
         // Load balancers see that this gateway is leaving before its listeners close.

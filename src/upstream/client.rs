@@ -2,30 +2,39 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use super::Upstream;
-use super::body::{Lease, OriginBody, SendBody, send_body};
-use super::connect::Connection;
+use super::body::{Lease, OriginBody, send_body};
+use super::connect::open;
+use super::h1::connection::Connection;
+use super::h1::encode::{RequestFraming, write_head};
+use super::h1::exchange::Exchange;
+use super::h1::upload::Upload;
 use super::pool::Pool;
-use super::server::Server;
 use crate::{BoxError, RequestContext, UpstreamError, UpstreamErrorKind};
 
 /// Sends requests to the servers of an [`Upstream`] over connections of its own.
 ///
 /// Only the path and query of a request's target are used: the server is the upstream's choice. `Host` is the server's
-/// unless the request has one. Clones share the connections. Make one client for each tokio runtime.
+/// unless the request has one; its body is framed by the client, whatever the request says of its length. Clones share the
+/// connections. Make one client for each tokio runtime.
+///
+/// A GET or HEAD without a body whose connection had served another request, and ends without a byte of an answer, is
+/// sent once more over a new one: the origin was closing it (RFC 9112 section 9.3.1).
 ///
 /// Readiness: always ready; a request that finds every connection in use waits for one, up to the upstream's queue timeout.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct Client(Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
     upstream: Upstream,
     pool: Arc<Pool>,
 }
@@ -35,74 +44,81 @@ impl Client {
     pub fn new(upstream: Upstream) -> Self {
         let pool = Pool::new(upstream.servers().len(), upstream.0.settings.keep_alive_timeout);
         upstream.register(&pool);
-        Self { upstream, pool }
+        Self(Arc::new(Shared { upstream, pool }))
     }
 
     /// The servers it sends to.
     pub fn upstream(&self) -> &Upstream {
-        &self.upstream
+        &self.0.upstream
     }
 
-    async fn exchange(self, mut request: Request<SendBody>) -> Result<Response<OriginBody>, UpstreamError> {
-        let index = self.upstream.choose();
-        let server = &self.upstream.servers()[index];
+    fn start<B>(&self, request: Request<B>) -> Result<State, UpstreamError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let shared = self.0.clone();
+        let index = shared.upstream.choose();
+        let server = &shared.upstream.servers()[index];
         let in_flight = server.enter();
-        if let Some(context) = request.extensions().get::<RequestContext>() {
+        let (parts, body) = request.into_parts();
+        if let Some(context) = parts.extensions.get::<RequestContext>() {
             context.record_try(server.name().clone());
         }
-        address(&mut request, server)?;
-        loop {
-            let mut connection = self.connection(index, server).await?;
-            let reused = connection.was_used();
-            match connection.send(request).await {
-                Ok(response) => {
-                    let (pool, server) = (self.pool.clone(), server.clone());
-                    let lease = Lease { connection, pool, server, index, in_flight };
-                    return Ok(response.map(|body| OriginBody::new(body, lease)));
-                }
-                Err(failed) => match failed.unsent {
-                    // It closed while it was idle, and not a byte was sent: the next one is as good as the first.
-                    Some(unsent) if reused => request = unsent,
-                    _ => return Err(failed.error),
-                },
-            }
-        }
+        let invalid = || UpstreamError::new(UpstreamErrorKind::Request);
+        let path = parts.uri.path_and_query().ok_or_else(invalid)?;
+        let path = server.origin().path(path).ok_or_else(invalid)?;
+        let host = parts.headers.get(HOST).unwrap_or(server.host());
+
+        let mut idle = shared.pool.take(index);
+        let mut head = idle.as_mut().map(Connection::take_spare).unwrap_or_default();
+        let framing = RequestFraming::new(&parts.method, body.is_end_stream(), body.size_hint().exact());
+        write_head(&mut head, &parts.method, &path, host, &parts.headers, framing);
+        let body = send_body(body);
+        let call = Call {
+            answers_head: parts.method == Method::HEAD,
+            resendable: body.is_none() && matches!(parts.method, Method::GET | Method::HEAD),
+            lease: Lease { shared, server: index, in_flight },
+        };
+        let upload = Upload::new(head, framing, body);
+        Ok(match idle {
+            Some(connection) => State::exchange(connection, upload, call),
+            None => State::obtain(upload, call),
+        })
+    }
+}
+
+impl Shared {
+    /// Takes back a connection that can be used again.
+    pub(super) fn give_back(&self, server: usize, connection: Connection) {
+        let wanted_elsewhere = self.upstream.servers()[server].is_waited_for();
+        self.pool.put(server, connection, wanted_elsewhere);
     }
 
     /// A connection that is open and free.
-    async fn connection(&self, index: usize, server: &Arc<Server>) -> Result<Connection, UpstreamError> {
+    async fn obtain(self: Arc<Self>, index: usize) -> Result<Connection, UpstreamError> {
+        let server = &self.upstream.servers()[index];
         let settings = &self.upstream.0.settings;
-        if let Some(connection) = self.idle(index).await {
-            return Ok(connection);
-        }
-        let open = |permit| Connection::open(server, permit, settings.connect_timeout, settings.dns_refresh);
+        let open = |permit| open(server, permit, settings.connect_timeout, settings.dns_refresh);
         if let Ok(permit) = server.connections.clone().try_acquire_owned() {
             return open(permit).await;
         }
-        let waited = tokio::time::timeout(settings.queue_timeout, self.wait(index, server)).await;
+        let waited = tokio::time::timeout(settings.queue_timeout, self.wait(index)).await;
         match waited.map_err(|_| UpstreamError::new(UpstreamErrorKind::Overloaded))? {
             Found::Idle(connection) => Ok(connection),
             Found::Permit(permit) => open(permit).await,
         }
     }
 
-    async fn idle(&self, index: usize) -> Option<Connection> {
-        while let Some(mut connection) = self.pool.take(index) {
-            if connection.ready().await {
-                return Some(connection);
-            }
-        }
-        None
-    }
-
     /// Waits for a connection of this client, or for leave to open one.
-    async fn wait(&self, index: usize, server: &Arc<Server>) -> Found {
+    async fn wait(&self, index: usize) -> Found {
+        let server = &self.upstream.servers()[index];
         let here = self.pool.wait(index);
-        let _anywhere = AnywhereWaiting::new(server);
+        let _anywhere = server.wait();
         // Another client may hold one that it does not need.
         self.upstream.close_an_idle_connection(index);
         loop {
-            if let Some(connection) = self.idle(index).await {
+            if let Some(connection) = self.pool.take(index) {
                 return Found::Idle(connection);
             }
             tokio::select! {
@@ -122,41 +138,71 @@ enum Found {
     Permit(tokio::sync::OwnedSemaphorePermit),
 }
 
-/// Counts a waiting request, so that clients elsewhere give up the connections they do not need.
-struct AnywhereWaiting<'a>(&'a Server);
+/// The future of [`Client`]. A request that finds an idle connection boxes nothing.
+pub struct ClientFuture(State);
 
-impl<'a> AnywhereWaiting<'a> {
-    fn new(server: &'a Server) -> Self {
-        server.waiting.fetch_add(1, Ordering::AcqRel);
-        Self(server)
-    }
+/// What a call remembers from its request.
+struct Call {
+    answers_head: bool,
+    /// It may be sent once more when the connection it went out on was closing.
+    resendable: bool,
+    lease: Lease,
 }
 
-impl Drop for AnywhereWaiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
+enum State {
+    Obtaining { connection: Obtain, waiting: Option<(Upload, Call)> },
+    Exchanging(Option<(Exchange, Call)>),
+    Failed(Option<UpstreamError>),
 }
 
-/// Turns the target into the server's own, in origin form (RFC 9112 section 3.2.1).
-fn address(request: &mut Request<SendBody>, server: &Server) -> Result<(), UpstreamError> {
-    let invalid = || UpstreamError::new(UpstreamErrorKind::Request);
-    let path = request.uri().path_and_query().ok_or_else(invalid)?;
-    *request.uri_mut() = server.origin().path(path).ok_or_else(invalid)?.into();
-    if !request.headers().contains_key(HOST) {
-        request.headers_mut().insert(HOST, server.host().clone());
-    }
-    Ok(())
-}
+type Obtain = Pin<Box<dyn Future<Output = Result<Connection, UpstreamError>> + Send>>;
 
-/// The future of [`Client`]: boxed, since that of hyper's connection has no name.
-pub struct ClientFuture(Pin<Box<dyn Future<Output = Result<Response<OriginBody>, UpstreamError>> + Send>>);
+impl State {
+    fn exchange(connection: Connection, upload: Upload, call: Call) -> Self {
+        Self::Exchanging(Some((Exchange::new(connection, upload, call.answers_head), call)))
+    }
+
+    fn obtain(upload: Upload, call: Call) -> Self {
+        let connection = Box::pin(call.lease.shared.clone().obtain(call.lease.server));
+        Self::Obtaining { connection, waiting: Some((upload, call)) }
+    }
+}
 
 impl Future for ClientFuture {
     type Output = Result<Response<OriginBody>, UpstreamError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        const DONE: &str = "polled after it had completed";
+        loop {
+            self.0 = match &mut self.0 {
+                State::Obtaining { connection, waiting } => {
+                    let connection = ready!(connection.as_mut().poll(cx))?;
+                    let (upload, call) = waiting.take().expect(DONE);
+                    State::exchange(connection, upload, call)
+                }
+                State::Exchanging(running) => {
+                    let result = ready!(running.as_mut().expect(DONE).0.poll_head(cx));
+                    let (exchange, mut call) = running.take().expect(DONE);
+                    match result {
+                        Ok(head) => {
+                            let download = exchange.into_download(&head)?;
+                            let mut response = Response::new(OriginBody::new(download, call.lease));
+                            *response.status_mut() = head.status;
+                            *response.headers_mut() = head.headers;
+                            return Poll::Ready(Ok(response));
+                        }
+                        Err(failed) => match failed.unanswered {
+                            Some(head) if call.resendable => {
+                                call.resendable = false;
+                                State::obtain(Upload::new(head, RequestFraming::None, None), call)
+                            }
+                            _ => return Poll::Ready(Err(failed.error)),
+                        },
+                    }
+                }
+                State::Failed(error) => return Poll::Ready(Err(error.take().expect(DONE))),
+            };
+        }
     }
 }
 
@@ -180,6 +226,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ClientFuture {
-        ClientFuture(Box::pin(self.clone().exchange(request.map(send_body))))
+        ClientFuture(self.start(request).unwrap_or_else(|error| State::Failed(Some(error))))
     }
 }

@@ -29,6 +29,7 @@ mod balance;
 mod body;
 mod client;
 mod connect;
+mod h1;
 mod pool;
 mod server;
 #[allow(clippy::module_inception)]

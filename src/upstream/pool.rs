@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connect::Connection;
+use super::h1::connection::Connection;
 
 /// Idle connections, for each server the last used first: the rest may then grow old and be closed.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub struct Server {
     /// One permit for each connection it may have, idle ones included.
     pub(super) connections: Arc<Semaphore>,
     /// Requests that wait for one of them.
-    pub(super) waiting: AtomicUsize,
+    waiting: AtomicUsize,
     resolved: Mutex<Option<Resolved>>,
 }
 
@@ -77,6 +77,16 @@ impl Server {
         InFlight(self.clone())
     }
 
+    /// Counts a request that waits for a connection, so that clients elsewhere give up those they do not need.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting(self)
+    }
+
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// Its addresses, asked anew when the last answer is older than `refresh`. While the name does not resolve, the last
     /// answer is used.
     pub(super) async fn addresses(&self, refresh: Duration) -> Result<Arc<[SocketAddr]>, UpstreamError> {
@@ -120,5 +130,15 @@ pub(super) struct InFlight(Arc<Server>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that waits for a connection to a server, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Waiting<'a>(&'a Server);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }

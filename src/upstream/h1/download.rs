@@ -1,0 +1,84 @@
+//! Receiving the body of an answer.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::connection::Connection;
+use super::decode::Decoder;
+use super::upload::Upload;
+use crate::{UpstreamError, UpstreamErrorKind};
+
+/// An answer's body on its way. When it has ended, [`take_connection`](Self::take_connection) has what can be used again.
+#[derive(Debug)]
+pub(crate) struct Download {
+    connection: Option<Connection>,
+    decoder: Decoder,
+    upload: Option<Upload>,
+    /// The request has been sent whole, or has failed to be.
+    uploaded: bool,
+    reusable: bool,
+}
+
+impl Download {
+    pub(super) fn new(
+        connection: Connection,
+        decoder: Decoder,
+        upload: Upload,
+        uploaded: bool,
+        reusable: bool,
+    ) -> Self {
+        Self { connection: Some(connection), decoder, upload: Some(upload), uploaded, reusable }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.decoder.has_ended()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.decoder.size_hint()
+    }
+
+    /// The connection, once the body has ended, if another request may be sent over it: everything was sent and received,
+    /// and nothing came beyond (a second answer to one request would be taken for the next one's).
+    pub(crate) fn take_connection(&mut self) -> Option<Connection> {
+        let (mut connection, mut upload) = (self.connection.take()?, self.upload.take()?);
+        if !self.reusable || !self.uploaded || !self.decoder.has_ended() || !connection.received.is_empty() {
+            return None;
+        }
+        connection.rest(upload.take_head());
+        Some(connection)
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+        if !self.uploaded
+            && let Some(upload) = &mut self.upload
+            && let Poll::Ready(sent) = upload.poll_send(&mut connection.stream, cx)
+        {
+            // A request that fails now has its answer all the same; the connection has no further use.
+            self.uploaded = true;
+            self.reusable &= sent.is_ok();
+        }
+        loop {
+            match self.decoder.decode(&mut connection.received) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if self.decoder.has_ended() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Some(Err(UpstreamErrorKind::InvalidResponse.into()))),
+            }
+            let error = match ready!(connection.poll_receive(cx)) {
+                Ok(1..) => continue,
+                Ok(0) if self.decoder.may_end_with_connection() => {
+                    self.decoder = Decoder::Ended;
+                    self.reusable = false;
+                    return Poll::Ready(None);
+                }
+                Ok(0) => UpstreamError::new(UpstreamErrorKind::Truncated),
+                Err(error) => UpstreamError::with_source(UpstreamErrorKind::Truncated, error),
+            };
+            return Poll::Ready(Some(Err(error)));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Writing a request (RFC 9112 sections 3 and 6).
+
+use std::io::Write as _;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
+
+/// How a request's body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestFraming {
+    /// No body, and nothing said about one.
+    None,
+    Length(u64),
+    Chunked,
+}
+
+impl RequestFraming {
+    /// For a body of which this is known. A method that gives a body meaning states its length even when there is none
+    /// (RFC 9110 section 8.6).
+    pub(crate) fn new(method: &Method, has_ended: bool, exact_length: Option<u64>) -> Self {
+        let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+        match exact_length {
+            _ if has_ended && !expects_body => Self::None,
+            _ if has_ended => Self::Length(0),
+            Some(length) => Self::Length(length),
+            None => Self::Chunked,
+        }
+    }
+}
+
+/// Writes the head of a request. Framing is this connection's own: what the request says of it is left out, and so is
+/// whatever it says of the connection.
+pub(crate) fn write_head(
+    head: &mut Vec<u8>,
+    method: &Method,
+    path: &PathAndQuery,
+    host: &HeaderValue,
+    headers: &HeaderMap,
+    framing: RequestFraming,
+) {
+    head.extend_from_slice(method.as_str().as_bytes());
+    head.push(b' ');
+    head.extend_from_slice(path.as_str().as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    head.extend_from_slice(host.as_bytes());
+    head.extend_from_slice(b"\r\n");
+    for (name, value) in headers {
+        if matches!(*name, HOST | CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING) {
+            continue;
+        }
+        write_field(head, name.as_str(), value.as_bytes());
+    }
+    if headers.contains_key(TE) {
+        // RFC 9110 section 10.1.4: whoever sends TE says that it is for the next hop alone.
+        head.extend_from_slice(b"connection: te\r\n");
+    }
+    match framing {
+        RequestFraming::None => {}
+        RequestFraming::Length(length) => drop(write!(head, "content-length: {length}\r\n")),
+        RequestFraming::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    head.extend_from_slice(b"\r\n");
+}
+
+/// Writes what stands before a chunk's data.
+pub(crate) fn write_chunk_size(buffer: &mut Vec<u8>, size: usize) {
+    let _ = write!(buffer, "{size:x}\r\n");
+}
+
+/// Writes the last chunk and the trailer section (RFC 9112 section 7.1.2).
+pub(crate) fn write_last_chunk(buffer: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    buffer.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        write_field(buffer, name.as_str(), value.as_bytes());
+    }
+    buffer.extend_from_slice(b"\r\n");
+}
+
+fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
+    buffer.reserve(name.len() + value.len() + 4);
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.extend_from_slice(b": ");
+    buffer.extend_from_slice(value);
+    buffer.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_frames_the_body_itself_and_says_nothing_of_another_connection() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "other"),
+            ("content-length", "99"),
+            ("transfer-encoding", "gzip"),
+            ("connection", "close"),
+            ("te", "trailers"),
+            ("accept", "*/*"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let mut head = Vec::new();
+        let (path, host) = (PathAndQuery::from_static("/a?b"), HeaderValue::from_static("o:1"));
+        write_head(&mut head, &Method::PUT, &path, &host, &headers, RequestFraming::Chunked);
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with("PUT /a?b HTTP/1.1\r\nhost: o:1\r\n"));
+        assert!(head.ends_with("connection: te\r\ntransfer-encoding: chunked\r\n\r\n"));
+        assert_eq!(head.matches("\r\n").count(), 7);
+    }
+
+    #[test]
+    fn an_empty_body_is_stated_where_one_is_expected() {
+        assert_eq!(RequestFraming::new(&Method::POST, true, Some(0)), RequestFraming::Length(0));
+        assert_eq!(RequestFraming::new(&Method::GET, true, Some(0)), RequestFraming::None);
+        assert_eq!(RequestFraming::new(&Method::GET, false, Some(3)), RequestFraming::Length(3));
+        assert_eq!(RequestFraming::new(&Method::DELETE, false, None), RequestFraming::Chunked);
+    }
+
+    #[test]
+    fn the_last_chunk_carries_the_trailers() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("7"));
+        let mut bytes = Vec::new();
+        write_chunk_size(&mut bytes, 255);
+        write_last_chunk(&mut bytes, Some(&trailers));
+        assert_eq!(bytes, b"ff\r\n0\r\nx-sum: 7\r\n\r\n");
+    }
+}

@@ -1,0 +1,105 @@
+//! One request and its answer over a [`Connection`].
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use super::connection::Connection;
+use super::decode::Decoder;
+use super::download::Download;
+use super::framing::{framing, keeps_alive};
+use super::head::{Head, read_head};
+use super::upload::{Unsent, Upload};
+use crate::{UpstreamError, UpstreamErrorKind};
+
+/// How many interim answers one request may have: an origin that sends them without end never answers.
+const MAX_INTERIM: u8 = 32;
+
+/// A request on its way, whose answer has not come.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    connection: Connection,
+    upload: Upload,
+    uploaded: bool,
+    send_failed: Option<io::Error>,
+    answers_head: bool,
+    interim: u8,
+}
+
+/// An exchange that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: UpstreamError,
+    /// The head of the request, when its connection had served another and ended without a byte of an answer: it was most
+    /// likely closing when the request was sent.
+    pub(crate) unanswered: Option<Vec<u8>>,
+}
+
+impl Exchange {
+    pub(crate) fn new(connection: Connection, upload: Upload, answers_head: bool) -> Self {
+        Self { connection, upload, uploaded: false, send_failed: None, answers_head, interim: 0 }
+    }
+
+    /// Sends the request, and reads the head of the answer.
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failed>> {
+        if !self.uploaded {
+            match self.upload.poll_send(&mut self.connection.stream, cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.uploaded = true,
+                Poll::Ready(Err(Unsent::Body(error))) => {
+                    let error = UpstreamError::with_source(UpstreamErrorKind::Request, error);
+                    return Poll::Ready(Err(Failed { error, unanswered: None }));
+                }
+                Poll::Ready(Err(Unsent::Connection(error))) => {
+                    // The origin may have answered before it closed.
+                    self.send_failed = Some(error);
+                    self.uploaded = true;
+                }
+            }
+        }
+        loop {
+            if !self.connection.received.is_empty() {
+                match read_head(&mut self.connection.received) {
+                    Ok(None) => {}
+                    Ok(Some(head)) if self.is_interim(&head) => continue,
+                    // Interim answers without end, or a switch of protocols that nobody asked for.
+                    Ok(Some(head)) if head.status.is_informational() => {
+                        return Poll::Ready(Err(self.fail(UpstreamErrorKind::InvalidResponse, None)));
+                    }
+                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Err(_) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::InvalidResponse, None))),
+                }
+            }
+            match ready!(self.connection.poll_receive(cx)) {
+                Ok(1..) => {}
+                Ok(0) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::Reset, None))),
+                Err(error) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::Reset, Some(error)))),
+            }
+        }
+    }
+
+    /// 100 and its like come before the answer; 101 would end HTTP here, and nobody asked for that.
+    fn is_interim(&mut self, head: &Head) -> bool {
+        let interim = head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS;
+        self.interim += u8::from(interim);
+        interim && self.interim <= MAX_INTERIM
+    }
+
+    /// What follows the head: the answer's body, and the rest of the request's where the origin did not wait for it.
+    pub(crate) fn into_download(self, head: &Head) -> Result<Download, UpstreamError> {
+        let framing = framing(head.version, head.status, &head.headers, self.answers_head)
+            .map_err(|_| UpstreamError::new(UpstreamErrorKind::InvalidResponse))?;
+        let reusable = keeps_alive(head.version, &head.headers) && self.send_failed.is_none();
+        Ok(Download::new(self.connection, Decoder::new(framing), self.upload, self.uploaded, reusable))
+    }
+
+    fn fail(&mut self, kind: UpstreamErrorKind, source: Option<io::Error>) -> Failed {
+        let silent = self.connection.received.is_empty() && self.interim == 0;
+        let resendable = silent && self.connection.was_used() && kind == UpstreamErrorKind::Reset;
+        let source = source.or_else(|| self.send_failed.take());
+        let error = match source {
+            Some(source) => UpstreamError::with_source(kind, source),
+            None => UpstreamError::new(kind),
+        };
+        Failed { error, unanswered: resendable.then(|| self.upload.take_head()) }
+    }
+}

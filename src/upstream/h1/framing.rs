@@ -1,0 +1,134 @@
+//! Where the body of an answer ends (RFC 9112 section 6.3).
+
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode, Version};
+
+use super::decode::Malformed;
+
+/// How a body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// So many bytes; none for an answer without a body.
+    Length(u64),
+    Chunked,
+    /// Up to the end of the connection.
+    UntilClose,
+}
+
+/// The framing of an answer to a HEAD, or to any other method.
+///
+/// Stricter than the RFC, which lets `Transfer-Encoding` override `Content-Length`: an origin that sends both, or a coding
+/// other than a single `chunked`, or either of them where there is no body to frame it for, is not understood the same way
+/// by everyone on the way.
+pub(crate) fn framing(
+    version: Version,
+    status: StatusCode,
+    headers: &HeaderMap,
+    answers_head: bool,
+) -> Result<Framing, Malformed> {
+    let length = content_length(headers)?;
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    if let Some(coding) = coding {
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+        // HTTP/1.0 knows no transfer codings: a message that has one is faulty (section 6.1).
+        if !chunked || length.is_some() || version != Version::HTTP_11 {
+            return Err(Malformed);
+        }
+    }
+    if answers_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        return Ok(Framing::Length(0));
+    }
+    Ok(match (coding, length) {
+        (Some(_), _) => Framing::Chunked,
+        (None, Some(length)) => Framing::Length(length),
+        (None, None) => Framing::UntilClose,
+    })
+}
+
+/// One `Content-Length`, of digits alone. The same value repeated, in a list or in several lines, is refused as well: the
+/// RFC allows either (section 6.3), and a gateway gains nothing by guessing.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    let digits = line.as_bytes();
+    if lines.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed);
+    }
+    let value = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    value.map(Some).ok_or(Malformed)
+}
+
+/// True when another exchange may follow on the connection (RFC 9112 section 9.3). HTTP/1.0 servers are not asked to.
+pub(crate) fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
+    let closes = headers.get_all(CONNECTION).iter().any(|line| {
+        line.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
+    version == Version::HTTP_11 && !closes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(lines: &[(&'static str, &'static str)]) -> Result<Framing, Malformed> {
+        of_version(Version::HTTP_11, lines)
+    }
+
+    fn of_version(version: Version, lines: &[(&'static str, &'static str)]) -> Result<Framing, Malformed> {
+        framing(version, StatusCode::OK, &map(lines), false)
+    }
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_body_is_chunked_or_counted_or_ends_with_the_connection() {
+        assert_eq!(of(&[("transfer-encoding", "Chunked")]), Ok(Framing::Chunked));
+        assert_eq!(of(&[("content-length", "12")]), Ok(Framing::Length(12)));
+        assert_eq!(of(&[]), Ok(Framing::UntilClose));
+    }
+
+    #[test]
+    fn two_lengths_and_odd_ones_are_malformed() {
+        for lines in [
+            &[("content-length", "5"), ("transfer-encoding", "chunked")][..],
+            &[("content-length", "5"), ("content-length", "6")],
+            &[("content-length", "5"), ("content-length", "5")],
+            &[("content-length", "5, 5")],
+            &[("content-length", "+5")],
+            &[("content-length", "-5")],
+            &[("content-length", "0x5")],
+            &[("content-length", "")],
+            &[("content-length", "18446744073709551616")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "chunked;q=1")],
+            &[("transfer-encoding", "identity")],
+        ] {
+            assert_eq!(of(lines), Err(Malformed), "{lines:?}");
+        }
+        assert_eq!(of_version(Version::HTTP_10, &[("transfer-encoding", "chunked")]), Err(Malformed));
+    }
+
+    #[test]
+    fn answers_without_a_body_have_none_whatever_their_length_says() {
+        let length = map(&[("content-length", "1024")]);
+        let none = Ok(Framing::Length(0));
+        assert_eq!(framing(Version::HTTP_11, StatusCode::OK, &length, true), none);
+        assert_eq!(framing(Version::HTTP_11, StatusCode::NOT_MODIFIED, &length, false), none);
+        assert_eq!(framing(Version::HTTP_11, StatusCode::NO_CONTENT, &HeaderMap::new(), false), none);
+    }
+
+    #[test]
+    fn a_connection_is_kept_unless_somebody_says_otherwise() {
+        assert!(keeps_alive(Version::HTTP_11, &HeaderMap::new()));
+        assert!(!keeps_alive(Version::HTTP_11, &map(&[("connection", "x, Close")])));
+        assert!(!keeps_alive(Version::HTTP_10, &map(&[("connection", "keep-alive")])));
+    }
+}
