@@ -92,6 +92,9 @@ impl<T: Transport> AsyncRead for Socket<T> {
     }
 }
 
+/// Up to so many bytes are copied together and sent as one piece: for the kernel that is less work than a list.
+const SMALL: usize = 2 << 10;
+
 impl<T: Transport> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.transport).poll_write(cx, buf);
@@ -103,7 +106,18 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        if length > SMALL {
+            let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+            return self.written(result);
+        }
+        let mut gathered = [0; SMALL];
+        let mut at = 0;
+        for buf in bufs {
+            gathered[at..at + buf.len()].copy_from_slice(buf);
+            at += buf.len();
+        }
+        let result = Pin::new(&mut self.transport).poll_write(cx, &gathered[..length]);
         self.written(result)
     }
 

@@ -71,7 +71,7 @@ impl Client {
         let host = parts.headers.get(HOST).unwrap_or(server.host());
 
         let mut idle = shared.pool.take(index);
-        let mut head = idle.as_mut().map(Connection::take_spare).unwrap_or_default();
+        let mut head = idle.as_mut().map(|connection| connection.take_spare()).unwrap_or_default();
         let framing = RequestFraming::new(&parts.method, body.is_end_stream(), body.size_hint().exact());
         write_head(&mut head, &parts.method, &path, host, &parts.headers, framing);
         let body = send_body(body);
@@ -90,13 +90,13 @@ impl Client {
 
 impl Shared {
     /// Takes back a connection that can be used again.
-    pub(super) fn give_back(&self, server: usize, connection: Connection) {
+    pub(super) fn give_back(&self, server: usize, connection: Box<Connection>) {
         let wanted_elsewhere = self.upstream.servers()[server].is_waited_for();
         self.pool.put(server, connection, wanted_elsewhere);
     }
 
     /// A connection that is open and free.
-    async fn obtain(self: Arc<Self>, index: usize) -> Result<Connection, UpstreamError> {
+    async fn obtain(self: Arc<Self>, index: usize) -> Result<Box<Connection>, UpstreamError> {
         let server = &self.upstream.servers()[index];
         let settings = &self.upstream.0.settings;
         let open = |permit| open(server, permit, settings.connect_timeout, settings.dns_refresh);
@@ -134,7 +134,7 @@ impl Shared {
 }
 
 enum Found {
-    Idle(Connection),
+    Idle(Box<Connection>),
     Permit(tokio::sync::OwnedSemaphorePermit),
 }
 
@@ -155,10 +155,10 @@ enum State {
     Failed(Option<UpstreamError>),
 }
 
-type Obtain = Pin<Box<dyn Future<Output = Result<Connection, UpstreamError>> + Send>>;
+type Obtain = Pin<Box<dyn Future<Output = Result<Box<Connection>, UpstreamError>> + Send>>;
 
 impl State {
-    fn exchange(connection: Connection, upload: Upload, call: Call) -> Self {
+    fn exchange(connection: Box<Connection>, upload: Upload, call: Call) -> Self {
         Self::Exchanging(Some((Exchange::new(connection, upload, call.answers_head), call)))
     }
 

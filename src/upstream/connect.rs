@@ -17,13 +17,13 @@ pub(super) async fn open(
     permit: OwnedSemaphorePermit,
     timeout: Duration,
     dns_refresh: Duration,
-) -> Result<Connection, UpstreamError> {
+) -> Result<Box<Connection>, UpstreamError> {
     let opened = tokio::time::timeout(timeout, async {
         let addresses = server.addresses(dns_refresh).await?;
         connect(&addresses).await.map_err(connect_error)
     });
     let stream = opened.await.map_err(|_| UpstreamError::new(UpstreamErrorKind::ConnectTimeout))??;
-    Ok(Connection::new(stream, permit))
+    Ok(Box::new(Connection::new(stream, permit)))
 }
 
 async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {

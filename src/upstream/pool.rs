@@ -20,7 +20,7 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct Shelf {
-    idle: Mutex<VecDeque<(Connection, Instant)>>,
+    idle: Mutex<VecDeque<(Box<Connection>, Instant)>>,
     /// Requests of this client that wait for a connection, and what wakes one of them.
     waiting: AtomicUsize,
     returned: Notify,
@@ -33,7 +33,7 @@ impl Pool {
     }
 
     /// The connection that was used last, if one is still open.
-    pub(super) fn take(&self, server: usize) -> Option<Connection> {
+    pub(super) fn take(&self, server: usize) -> Option<Box<Connection>> {
         let mut idle = self.servers[server].idle();
         while let Some((connection, since)) = idle.pop_back() {
             if connection.is_open() && since.elapsed() < self.keep_alive {
@@ -45,7 +45,7 @@ impl Pool {
 
     /// Keeps a connection for the next request. `wanted_elsewhere` is true when another client waits for one: then it is
     /// closed, unless somebody here waits too.
-    pub(super) fn put(self: &Arc<Self>, server: usize, connection: Connection, wanted_elsewhere: bool) {
+    pub(super) fn put(self: &Arc<Self>, server: usize, connection: Box<Connection>, wanted_elsewhere: bool) {
         let shelf = &self.servers[server];
         let wanted_here = shelf.waiting.load(Ordering::Acquire) > 0;
         if !connection.is_open() || (wanted_elsewhere && !wanted_here) {
@@ -101,7 +101,7 @@ impl Pool {
 }
 
 impl Shelf {
-    fn idle(&self) -> MutexGuard<'_, VecDeque<(Connection, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Box<Connection>, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,7 +13,7 @@ use crate::{UpstreamError, UpstreamErrorKind};
 /// An answer's body on its way. When it has ended, [`take_connection`](Self::take_connection) has what can be used again.
 #[derive(Debug)]
 pub(crate) struct Download {
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     decoder: Decoder,
     upload: Option<Upload>,
     /// The request has been sent whole, or has failed to be.
@@ -23,7 +23,7 @@ pub(crate) struct Download {
 
 impl Download {
     pub(super) fn new(
-        connection: Connection,
+        connection: Box<Connection>,
         decoder: Decoder,
         upload: Upload,
         uploaded: bool,
@@ -42,7 +42,7 @@ impl Download {
 
     /// The connection, once the body has ended, if another request may be sent over it: everything was sent and received,
     /// and nothing came beyond (a second answer to one request would be taken for the next one's).
-    pub(crate) fn take_connection(&mut self) -> Option<Connection> {
+    pub(crate) fn take_connection(&mut self) -> Option<Box<Connection>> {
         let (mut connection, mut upload) = (self.connection.take()?, self.upload.take()?);
         if !self.reusable || !self.uploaded || !self.decoder.has_ended() || !connection.received.is_empty() {
             return None;
