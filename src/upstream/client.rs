@@ -17,6 +17,7 @@ use super::h1::connection::Connection;
 use super::h1::encode::{RequestFraming, write_head};
 use super::h1::exchange::Exchange;
 use super::h1::upload::Upload;
+use super::limit::Grant;
 use super::pool::Pool;
 use crate::{BoxError, RequestContext, UpstreamError, UpstreamErrorKind};
 
@@ -70,7 +71,7 @@ impl Client {
         let path = server.origin().path(path).ok_or_else(invalid)?;
         let host = parts.headers.get(HOST).unwrap_or(server.host());
 
-        let mut idle = shared.pool.take(index);
+        let mut idle = shared.take_idle(index);
         let mut head = idle.as_mut().map(|connection| connection.take_spare()).unwrap_or_default();
         let framing = RequestFraming::new(&parts.method, body.is_end_stream(), body.size_hint().exact());
         write_head(&mut head, &parts.method, &path, host, &parts.headers, framing);
@@ -89,53 +90,57 @@ impl Client {
 }
 
 impl Shared {
+    /// What tells this client's connections from those of others.
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.pool) as usize
+    }
+
+    /// An idle connection, unless others wait for one.
+    fn take_idle(&self, server: usize) -> Option<Box<Connection>> {
+        let waited_for = self.upstream.servers()[server].connections.is_waited_for();
+        if waited_for { None } else { self.pool.take(server) }
+    }
+
     /// Takes back a connection that can be used again.
     pub(super) fn give_back(&self, server: usize, connection: Box<Connection>) {
-        let wanted_elsewhere = self.upstream.servers()[server].is_waited_for();
-        self.pool.put(server, connection, wanted_elsewhere);
+        let limit = &self.upstream.servers()[server].connections;
+        if !limit.is_waited_for() {
+            self.pool.put(server, connection);
+        } else if let Some(connection) = limit.give(self.id(), connection) {
+            self.pool.put(server, connection);
+        }
+        // Whoever joins the line looks for idle connections after that; and whoever has joined by now is seen here.
+        if limit.is_waited_for()
+            && let Some(connection) = self.pool.take(server)
+            && let Some(connection) = limit.give(self.id(), connection)
+        {
+            self.pool.put(server, connection);
+        }
     }
 
     /// A connection that is open and free.
     async fn obtain(self: Arc<Self>, index: usize) -> Result<Box<Connection>, UpstreamError> {
         let server = &self.upstream.servers()[index];
         let settings = &self.upstream.0.settings;
-        let open = |permit| open(server, permit, settings.connect_timeout, settings.dns_refresh);
-        if let Ok(permit) = server.connections.clone().try_acquire_owned() {
-            return open(permit).await;
-        }
-        let waited = tokio::time::timeout(settings.queue_timeout, self.wait(index)).await;
-        match waited.map_err(|_| UpstreamError::new(UpstreamErrorKind::Overloaded))? {
-            Found::Idle(connection) => Ok(connection),
-            Found::Permit(permit) => open(permit).await,
-        }
-    }
-
-    /// Waits for a connection of this client, or for leave to open one.
-    async fn wait(&self, index: usize) -> Found {
-        let server = &self.upstream.servers()[index];
-        let here = self.pool.wait(index);
-        let _anywhere = server.wait();
-        // Another client may hold one that it does not need.
-        self.upstream.close_an_idle_connection(index);
-        loop {
-            if let Some(connection) = self.pool.take(index) {
-                return Found::Idle(connection);
-            }
-            tokio::select! {
-                () = here.returned() => {}
-                permit = server.connections.clone().acquire_owned() => {
-                    if let Ok(permit) = permit {
-                        return Found::Permit(permit);
-                    }
+        let limit = &server.connections;
+        let permit = match limit.try_acquire() {
+            Some(permit) => permit,
+            None => {
+                let mut place = limit.join(self.id());
+                match self.pool.take(index) {
+                    Some(idle) => drop(limit.give(self.id(), idle)),
+                    // Another client may hold one that it does not need.
+                    None => self.upstream.close_an_idle_connection(index),
+                }
+                match tokio::time::timeout(settings.queue_timeout, place.turn()).await {
+                    Ok(Some(Grant::Connection(connection))) => return Ok(connection),
+                    Ok(Some(Grant::Permit(permit))) => permit,
+                    Ok(None) | Err(_) => return Err(UpstreamErrorKind::Overloaded.into()),
                 }
             }
-        }
+        };
+        open(server, permit, settings.connect_timeout, settings.dns_refresh).await
     }
-}
-
-enum Found {
-    Idle(Box<Connection>),
-    Permit(tokio::sync::OwnedSemaphorePermit),
 }
 
 /// The future of [`Client`]. A request that finds an idle connection boxes nothing.

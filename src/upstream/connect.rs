@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::h1::connection::Connection;
+use super::limit::Permit;
 use super::server::Server;
 use crate::{UpstreamError, UpstreamErrorKind};
 
 /// Connects to `server`, trying its addresses in turn. The permit is held until the socket is closed.
 pub(super) async fn open(
     server: &Server,
-    permit: OwnedSemaphorePermit,
+    permit: Permit<Box<Connection>>,
     timeout: Duration,
     dns_refresh: Duration,
 ) -> Result<Box<Connection>, UpstreamError> {

@@ -30,6 +30,7 @@ mod body;
 mod client;
 mod connect;
 mod h1;
+mod limit;
 mod pool;
 mod server;
 #[allow(clippy::module_inception)]

@@ -1,11 +1,10 @@
 //! The idle connections of one client.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::h1::connection::Connection;
@@ -18,13 +17,9 @@ pub(super) struct Pool {
     sweeping: AtomicBool,
 }
 
+/// The idle connections to one server.
 #[derive(Debug, Default)]
-struct Shelf {
-    idle: Mutex<VecDeque<(Box<Connection>, Instant)>>,
-    /// Requests of this client that wait for a connection, and what wakes one of them.
-    waiting: AtomicUsize,
-    returned: Notify,
-}
+struct Shelf(Mutex<VecDeque<(Box<Connection>, Instant)>>);
 
 impl Pool {
     pub(super) fn new(servers: usize, keep_alive: Duration) -> Arc<Self> {
@@ -43,18 +38,9 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for the next request. `wanted_elsewhere` is true when another client waits for one: then it is
-    /// closed, unless somebody here waits too.
-    pub(super) fn put(self: &Arc<Self>, server: usize, connection: Box<Connection>, wanted_elsewhere: bool) {
-        let shelf = &self.servers[server];
-        let wanted_here = shelf.waiting.load(Ordering::Acquire) > 0;
-        if !connection.is_open() || (wanted_elsewhere && !wanted_here) {
-            return;
-        }
-        shelf.idle().push_back((connection, Instant::now()));
-        if wanted_here {
-            shelf.returned.notify_one();
-        }
+    /// Keeps a connection for the next request.
+    pub(super) fn put(self: &Arc<Self>, server: usize, connection: Box<Connection>) {
+        self.servers[server].idle().push_back((connection, Instant::now()));
         self.sweep_later();
     }
 
@@ -63,20 +49,14 @@ impl Pool {
         self.servers[server].idle().pop_front().is_some()
     }
 
-    /// Ready when a connection may have come back. A guard that is dropped has stopped waiting.
-    pub(super) fn wait(&self, server: usize) -> Waiting<'_> {
-        let shelf = &self.servers[server];
-        shelf.waiting.fetch_add(1, Ordering::AcqRel);
-        Waiting(shelf)
-    }
-
     /// Old connections are closed by a task that lives only while there are idle ones.
     fn sweep_later(self: &Arc<Self>) {
         if self.sweeping.swap(true, Ordering::AcqRel) {
             return;
         }
         let pool = Arc::downgrade(self);
-        let pause = (self.keep_alive / 2).max(Duration::from_millis(10));
+        // An idle connection lives at most a quarter longer than it may, and a closed one is gone within half a minute.
+        let pause = (self.keep_alive / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
@@ -102,22 +82,6 @@ impl Pool {
 
 impl Shelf {
     fn idle(&self) -> MutexGuard<'_, VecDeque<(Box<Connection>, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A request that waits for a connection.
-#[derive(Debug)]
-pub(super) struct Waiting<'a>(&'a Shelf);
-
-impl Waiting<'_> {
-    pub(super) async fn returned(&self) {
-        self.0.returned.notified().await;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::h1::connection::Connection;
+use super::limit::Limit;
 use crate::origin::Origin;
 use crate::{UpstreamError, UpstreamErrorKind};
 
@@ -20,10 +21,7 @@ pub struct Server {
     host: HeaderValue,
     weight: u32,
     in_flight: AtomicUsize,
-    /// One permit for each connection it may have, idle ones included.
-    pub(super) connections: Arc<Semaphore>,
-    /// Requests that wait for one of them.
-    waiting: AtomicUsize,
+    pub(super) connections: Arc<Limit<Box<Connection>>>,
     resolved: Mutex<Option<Resolved>>,
 }
 
@@ -41,8 +39,7 @@ impl Server {
             origin,
             weight,
             in_flight: AtomicUsize::new(0),
-            connections: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            waiting: AtomicUsize::new(0),
+            connections: Limit::new(max_connections),
             resolved: Mutex::new(None),
         })
     }
@@ -75,16 +72,6 @@ impl Server {
     pub(super) fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self.clone())
-    }
-
-    /// Counts a request that waits for a connection, so that clients elsewhere give up those they do not need.
-    pub(super) fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        Waiting(self)
-    }
-
-    pub(super) fn is_waited_for(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
     }
 
     /// Its addresses, asked anew when the last answer is older than `refresh`. While the name does not resolve, the last
@@ -130,15 +117,5 @@ pub(super) struct InFlight(Arc<Server>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A request that waits for a connection to a server, for as long as it lives.
-#[derive(Debug)]
-pub(super) struct Waiting<'a>(&'a Server);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -99,10 +99,10 @@ impl Upstream {
         pools.push(Arc::downgrade(pool));
     }
 
-    /// Closes one idle connection to a server, wherever it is held. False when there is none.
-    pub(super) fn close_an_idle_connection(&self, server: usize) -> bool {
+    /// Closes one idle connection to a server, whichever client holds it, if any does.
+    pub(super) fn close_an_idle_connection(&self, server: usize) {
         let pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        pools.iter().filter_map(Weak::upgrade).any(|pool| pool.close_one(server))
+        let _ = pools.iter().filter_map(Weak::upgrade).any(|pool| pool.close_one(server));
     }
 }
 

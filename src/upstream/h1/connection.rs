@@ -5,10 +5,10 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use crate::upstream::limit::Permit;
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How much is read at once: little for the small answers that most are, more for those that fill what was read.
 const FIRST_READ: usize = 8 << 10;
@@ -25,11 +25,11 @@ pub(crate) struct Connection {
     spare: Vec<u8>,
     used: bool,
     /// Held until the socket is closed.
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit<Box<Connection>>,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(stream: TcpStream, permit: Permit<Box<Connection>>) -> Self {
         let (received, spare) = (BytesMut::new(), Vec::new());
         Self { stream, received, read_size: FIRST_READ, spare, used: false, _permit: permit }
     }
