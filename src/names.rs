@@ -1,8 +1,13 @@
 //! Sets of header names, in every spelling an origin may take for the same.
 
+mod forwarding;
+
+pub(crate) use self::forwarding::{FORWARDING, FORWARDING_NAMES};
+
 use std::fmt;
 
-use http::{HeaderMap, HeaderName};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A set of header names that also matches their other spellings.
 ///
@@ -62,6 +67,28 @@ impl fmt::Debug for NameSet {
 }
 
 /// One of 1024 bits, the same for every spelling of a name: what its length, ends and middle come to.
+/// Sets a field that a layer has for the origin, and sees to it that it gets there: a client that names it in `Connection`
+/// would have it removed at the end of the stack, as a field of the client's own (RFC 9110 section 7.6.1).
+pub(crate) fn set_for_origin(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
+    headers.insert(name, value);
+    let options = |line: &HeaderValue| -> Vec<Vec<u8>> {
+        line.as_bytes().split(|byte| *byte == b',').map(|option| option.trim_ascii().to_vec()).collect()
+    };
+    let names_it = |option: &[u8]| option.eq_ignore_ascii_case(name.as_str().as_bytes());
+    let is_named = headers
+        .get_all(CONNECTION)
+        .iter()
+        .any(|line| line.as_bytes().split(|byte| *byte == b',').any(|option| names_it(option.trim_ascii())));
+    if is_named {
+        let kept: Vec<_> =
+            headers.get_all(CONNECTION).iter().flat_map(options).filter(|option| !names_it(option)).collect();
+        headers.remove(CONNECTION);
+        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(kept.join(&b", "[..]))) {
+            headers.insert(CONNECTION, value);
+        }
+    }
+}
+
 fn mark(name: &HeaderName) -> (usize, u64) {
     let bytes = name.as_str().as_bytes();
     let at = |index: usize| bytes.get(index).map_or(0, |byte| u32::from(fold(*byte)));

@@ -36,11 +36,18 @@ impl Origin {
         if self.base.is_empty() {
             return Some(path.clone());
         }
+        if !path.path().starts_with('/') {
+            // The `*` of OPTIONS is the whole server, which has no place below a base.
+            return None;
+        }
         join(&[&self.base, path.path()].concat(), path.query())
     }
 
     /// The absolute URI of `path` below this origin's base.
     pub(crate) fn uri(&self, path: &PathAndQuery) -> Option<Uri> {
+        if !path.path().starts_with('/') {
+            return None;
+        }
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
@@ -49,9 +56,10 @@ impl Origin {
     }
 }
 
-/// `path` and `query` as one. `None` when the path does not begin with `/` or holds what no path may.
+/// `path` and `query` as one. `None` when the path does not begin with `/` or holds what no path may: a query or fragment
+/// of its own above all.
 pub(crate) fn join(path: &str, query: Option<&str>) -> Option<PathAndQuery> {
-    if !path.starts_with('/') {
+    if !path.starts_with('/') || path.contains(['?', '#']) {
         return None;
     }
     match query {
@@ -71,6 +79,15 @@ mod tests {
         assert_eq!(origin.uri(&path).unwrap(), "http://o:1/base/a?b");
         let origin = Origin::new(&"http://o:1".parse().unwrap()).unwrap();
         assert_eq!(origin.uri(&path).unwrap(), "http://o:1/a?b");
+    }
+
+    #[test]
+    fn the_target_of_options_has_no_place_below_a_base() {
+        let star = PathAndQuery::from_static("*");
+        let origin = |url: &str| Origin::new(&url.parse().unwrap()).unwrap();
+        assert_eq!(origin("http://o:1").path(&star), Some(star.clone()));
+        assert_eq!(origin("http://o:1/base").path(&star), None);
+        assert_eq!(origin("http://o:1").uri(&star), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::hex;
+use crate::names::set_for_origin;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -146,10 +147,10 @@ impl TraceContext {
     pub fn write_into(&self, headers: &mut HeaderMap) {
         // An owner is shared from the start, so a later clone of the value (a retry, a log) allocates nothing.
         let value = HeaderValue::from_maybe_shared(Bytes::from_owner(self.traceparent));
-        headers.insert(&TRACEPARENT, value.expect("hexadecimal digits and dashes are visible ASCII"));
+        set_for_origin(headers, &TRACEPARENT, value.expect("hexadecimal digits and dashes are visible ASCII"));
         match &self.tracestate {
-            Some(state) => headers.insert(&TRACESTATE, state.clone()),
-            None => headers.remove(&TRACESTATE),
+            Some(state) => set_for_origin(headers, &TRACESTATE, state.clone()),
+            None => drop(headers.remove(&TRACESTATE)),
         };
     }
 

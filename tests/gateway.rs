@@ -164,6 +164,19 @@ async fn a_file_is_served_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_cannot_name_away_what_the_gateway_tells_the_origin() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let gateway = Gateway::with_config(&config(&origin, ""));
+    let named = "close, x-request-id, traceparent, X-Forwarded-For, x-forwarded-proto, via, host";
+    let answer = gateway.exchange(&format!("GET /api/ HTTP/1.1\r\nHost: a\r\nConnection: {named}\r\n\r\n"));
+    assert_eq!(status(&answer), "200");
+    let head = origin.received().await;
+    for name in ["x-request-id", "traceparent", "x-forwarded-for", "x-forwarded-proto", "via", "host"] {
+        assert!(field(&head, name).is_some(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_switched_off_is_off() {
     let mut origin = RawOrigin::answering(OK).await;
     let off = "[health]\npath = \"none\"\n[request_id]\nenabled = false\n[forwarded]\nx_forwarded = false\nvia = false";

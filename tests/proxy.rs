@@ -172,6 +172,54 @@ async fn a_request_that_comes_by_again_is_a_loop() {
 }
 
 #[tokio::test]
+async fn an_options_goes_no_further_than_it_may() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let options = |hops: &str| {
+        Request::options("/").header("max-forwards", hops).body(Empty::<Bytes>::new()).unwrap()
+    };
+    assert_eq!(send(proxy(&origin), options("0")).await.status(), StatusCode::OK);
+    assert!(origin.is_untouched());
+    send(proxy(&origin), options("5")).await;
+    assert_eq!(field(&origin.received().await, "max-forwards"), Some("4"));
+}
+
+#[tokio::test]
+async fn an_expectation_that_nobody_meets_is_a_417() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let request = Request::post("/").header("expect", "200-maybe").body(Full::<Bytes>::from("hi")).unwrap();
+    assert_eq!(send(proxy(&origin), request).await.status(), StatusCode::EXPECTATION_FAILED);
+    assert!(origin.is_untouched());
+}
+
+#[tokio::test]
+async fn a_body_is_framed_by_what_it_is_and_not_by_its_method() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let frames = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"abc")))]);
+    send(proxy(&origin), Request::get("/").body(StreamBody::new(frames)).unwrap()).await;
+    assert!(origin.received().await.ends_with("3\r\nabc\r\n0\r\n\r\n"));
+    send(proxy(&origin), Request::post("/").body(Empty::<Bytes>::new()).unwrap()).await;
+    assert_eq!(field(&origin.received().await, "content-length"), Some("0"));
+}
+
+#[tokio::test]
+async fn an_upload_that_the_origin_does_not_read_gives_its_connection_back() {
+    let origin = RawOrigin::scripted(|mut connection| async move {
+        let head = connection.head().await.unwrap_or_default();
+        if head.starts_with("GET") {
+            connection.send(OK).await;
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let upstream = Upstream::builder().server(origin.url(), 1).max_connections_per_server(1).build().unwrap();
+    let timeouts = Timeouts::none().response_head(Duration::from_millis(200));
+    let proxy = ProxyService::new(Client::new(upstream)).timeouts(timeouts);
+    let upload = Request::post("/").body(Full::<Bytes>::from(vec![b'x'; 50 << 20])).unwrap();
+    assert_eq!(send(proxy.clone(), upload).await.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(send(proxy, get("/")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn connect_and_trace_reach_no_origin() {
     let mut origin = RawOrigin::answering(OK).await;
     for (method, target) in [(Method::TRACE, "/"), (Method::CONNECT, "example.com:443")] {
@@ -358,6 +406,18 @@ async fn what_an_origin_breaks_is_a_502_with_its_kind_in_the_context() {
     assert_eq!(failure("", true).await, (BAD, Some(UpstreamErrorKind::Reset)));
     assert_eq!(failure("SSH-2.0-OpenSSH\r\n\r\n", false).await, (BAD, Some(UpstreamErrorKind::InvalidResponse)));
     assert_eq!(failure("HTTP/1.1 200 OK\r\nContent-Le", false).await, (BAD, Some(UpstreamErrorKind::Reset)));
+    for odd in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+        "HTTP/1.1 999 Hm\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
+    ] {
+        assert_eq!(failure(odd, false).await, (BAD, Some(UpstreamErrorKind::InvalidResponse)), "{odd}");
+    }
     let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
     assert_eq!(failure(switched, false).await, (BAD, Some(UpstreamErrorKind::InvalidResponse)));
 }
@@ -443,6 +503,16 @@ async fn an_answer_that_pauses_or_lasts_too_long_is_cut() {
     assert_eq!(kind_after(idle).await, UpstreamErrorKind::BodyTimeout);
     let total = Timeouts::none().body_idle(Duration::from_secs(5)).total(Duration::from_millis(150));
     assert_eq!(kind_after(total).await, UpstreamErrorKind::TotalTimeout);
+
+    // A body that always has more is bounded all the same.
+    let endless = tower::service_fn(async |_: Request<_>| {
+        let frames = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"more"))));
+        Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+    });
+    let proxy = ProxyService::new(endless).timeouts(Timeouts::none().total(Duration::from_millis(50)));
+    let mut body = send(proxy, get("/")).await.into_body().into_data_stream();
+    let end = tokio::time::timeout(PATIENCE, async { while let Some(Ok(_)) = body.next().await {} });
+    end.await.expect("never cut");
 }
 
 #[tokio::test]

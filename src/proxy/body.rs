@@ -131,11 +131,17 @@ where
     type Error = UpstreamError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, UpstreamError>>> {
-        let this = self.project();
+        let mut this = self.project();
         if *this.failed {
             return Poll::Ready(None);
         }
+        // Looked at before the body, since one that always has more is never waited for.
+        let out_of_time = match *this.total_deadline {
+            Some(total) => this.timer.as_mut().poll_until(cx, total).is_ready(),
+            None => false,
+        };
         let error = match this.body.poll_frame(cx) {
+            _ if out_of_time => UpstreamError::new(UpstreamErrorKind::TotalTimeout),
             Poll::Ready(Some(Ok(frame))) => {
                 *this.waiting_since = None;
                 return Poll::Ready(Some(Ok(filter_trailers(frame, None))));
@@ -177,7 +183,7 @@ where
 fn body_error(error: impl Into<BoxError>) -> UpstreamError {
     let error = UpstreamError::classify(error);
     match error.kind() {
-        UpstreamErrorKind::Reset => match error.source() {
+        UpstreamErrorKind::Reset | UpstreamErrorKind::ConnectTimeout => match error.source() {
             None => UpstreamError::new(UpstreamErrorKind::Truncated),
             Some(_) => UpstreamError::with_source(UpstreamErrorKind::Truncated, error),
         },

@@ -1,21 +1,25 @@
 //! Which header and trailer fields stay behind at a hop (RFC 9110 section 7.6.1).
 
+use std::sync::LazyLock;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+use crate::NameSet;
+use crate::names::FORWARDING;
 
-/// Fields that concern one connection and never the next.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-];
+/// True for fields that concern one connection and never the next: those of RFC 9110 section 7.6.1, whatever begins with
+/// `Proxy-`, and `Proxy` itself, which CGI would turn into the variable HTTP_PROXY.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE | header::TE) || {
+        let text = name.as_str();
+        match text.as_bytes()[0] {
+            b'k' => text == "keep-alive",
+            b'p' => text == "proxy" || text.starts_with("proxy-") || text.starts_with("proxy_"),
+            b'h' => text == "http2-settings",
+            _ => false,
+        }
+    }
+}
 
 /// Removes from `headers` what concerns only the connection they came over, and every field that `Connection` names.
 ///
@@ -25,10 +29,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     let wants_trailers = accepts_trailers(headers);
-    // A map cannot be changed while it is walked, and mostly there is one field to remove, or none.
-    while let Some(name) = headers.keys().find(|name| HOP_BY_HOP.contains(name)).cloned() {
-        headers.remove(name);
-    }
+    // Nearly every request has this one, and nearly none another.
+    headers.remove(header::CONNECTION);
+    remove_where(headers, is_hop_by_hop);
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -55,53 +58,56 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Removes from a trailer section whatever a recipient could take for framing, routing, authentication or caching
-/// (RFC 9110 section 6.5.1): merged into the header section it would rewrite what was already decided on.
-pub(super) fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
-    while let Some(name) = trailers.keys().find(|name| !may_be_trailer(name)).cloned() {
-        trailers.remove(name);
+/// A map cannot be changed while it is walked; one walk for all that is to go, which allocates nothing where nothing is.
+fn remove_where(headers: &mut HeaderMap, condemned: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<_> = headers.keys().filter(|name| condemned(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
-fn may_be_trailer(name: &HeaderName) -> bool {
-    const FORBIDDEN: [HeaderName; 28] = [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TRANSFER_ENCODING,
-        header::CONTENT_LENGTH,
-        header::TRAILER,
-        header::TE,
-        header::UPGRADE,
-        header::HOST,
+/// Removes from a trailer section whatever a recipient could take for framing, routing, authentication, identity or caching
+/// (RFC 9110 section 6.5.1): merged into the header section it would rewrite what was already decided on.
+pub(super) fn strip_forbidden_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| {
+        is_hop_by_hop(name) || FORBIDDEN_TRAILERS.contains(name) || FORWARDING.contains(name)
+    });
+}
+
+/// Names that no trailer section may hold, in any spelling.
+static FORBIDDEN_TRAILERS: LazyLock<NameSet> = LazyLock::new(|| {
+    let standard = [
+        header::AGE,
         header::AUTHORIZATION,
-        header::WWW_AUTHENTICATE,
-        header::COOKIE,
-        header::SET_COOKIE,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-        header::CONTENT_RANGE,
         header::CACHE_CONTROL,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::COOKIE,
         header::EXPECT,
+        header::EXPIRES,
+        header::HOST,
+        header::IF_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_NONE_MATCH,
+        header::IF_RANGE,
+        header::IF_UNMODIFIED_SINCE,
+        header::LOCATION,
         header::MAX_FORWARDS,
         header::PRAGMA,
         header::RANGE,
-        header::AGE,
-        header::EXPIRES,
-        header::LOCATION,
         header::RETRY_AFTER,
+        header::SET_COOKIE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
         header::VARY,
+        header::VIA,
+        header::WWW_AUTHENTICATE,
     ];
-    let text = name.as_str();
-    !FORBIDDEN.contains(name)
-        && !text.starts_with("x-forwarded")
-        && !text.starts_with("x_forwarded")
-        && *name != header::FORWARDED
-        && *name != header::VIA
-        && !text.starts_with("if-")
-}
+    let others = ["x-api-key", "x-request-id", "traceparent", "tracestate"].map(HeaderName::from_static);
+    standard.into_iter().chain(others).collect()
+});
 
 #[cfg(test)]
 mod tests {
@@ -127,6 +133,9 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
             ("proxy-authorization", "Basic x"),
+            ("proxy-foo", "1"),
+            ("proxy", "evil"),
+            ("http2-settings", "AAMAAABk"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("x-private", "1"),
@@ -171,6 +180,9 @@ mod tests {
             ("authorization", "x"),
             ("x-forwarded-for", "1.1.1.1"),
             ("x_forwarded_for", "1.1.1.1"),
+            ("content_length", "5"),
+            ("x-real-ip", "1.1.1.1"),
+            ("X-Request-Id", "other"),
             ("set-cookie", "a=b"),
             ("if-match", "*"),
             ("grpc-status", "0"),

@@ -3,10 +3,13 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 
+use crate::names::FORWARDING;
 use crate::{ClientIp, RequestContext};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -37,15 +40,28 @@ impl Pseudonym {
         HeaderValue::try_from(format!("1.1 {name}")).ok().map(Self)
     }
 
-    /// A name that no other process has.
-    pub(super) fn unique() -> Self {
+    /// The name of this process, which no other has: a loop through any two of its routes is seen at the first turn.
+    pub(super) fn of_process() -> Self {
         use std::hash::{BuildHasher, RandomState};
-        let random = RandomState::new().hash_one("via") as u32;
-        Self(HeaderValue::try_from(format!("1.1 tower-gateway-{random:08x}")).expect("hex digits are a token"))
+        static OWN: LazyLock<Pseudonym> = LazyLock::new(|| {
+            let random = RandomState::new().hash_one("via") as u32;
+            Pseudonym(HeaderValue::try_from(format!("1.1 tower-gateway-{random:08x}")).expect("hex digits are a token"))
+        });
+        OWN.clone()
     }
 
     fn name(&self) -> &[u8] {
         &self.0.as_bytes()[4..]
+    }
+
+    /// The member for a request that was received over `version` (RFC 9110 section 7.6.3).
+    fn member(&self, version: Version) -> HeaderValue {
+        let received = match version {
+            Version::HTTP_11 => return self.0.clone(),
+            Version::HTTP_10 => b"1.0 ",
+            _ => &b"2 "[..],
+        };
+        HeaderValue::from_maybe_shared(Bytes::from([received, self.name()].concat())).unwrap_or_else(|_| self.0.clone())
     }
 }
 
@@ -65,16 +81,17 @@ pub(super) struct Received<'a> {
     client: Option<ClientIp>,
     secure: bool,
     host: Option<&'a HeaderValue>,
+    version: Version,
 }
 
 impl<'a> Received<'a> {
-    pub(super) fn new(context: Option<&RequestContext>, host: Option<&'a HeaderValue>) -> Self {
+    pub(super) fn new(context: Option<&RequestContext>, host: Option<&'a HeaderValue>, version: Version) -> Self {
         let connection = context.and_then(RequestContext::connection);
         let client = context
             .and_then(RequestContext::client_ip)
             .copied()
             .or_else(|| connection.map(|connection| ClientIp::from_peer(connection.peer, 128)));
-        Self { client, secure: connection.is_some_and(|connection| connection.secure), host }
+        Self { client, secure: connection.is_some_and(|connection| connection.secure), host, version }
     }
 
     fn proto(&self) -> &'static str {
@@ -92,10 +109,11 @@ impl Forwarding {
         if self.forwarded {
             append_member(headers, FORWARDED, &forwarded_element(received));
         }
-        if let Some(Pseudonym(own)) = &self.via {
+        if let Some(own) = &self.via {
+            let member = own.member(received.version);
             match headers.contains_key(VIA) {
-                true => append_member(headers, VIA, own.as_bytes()),
-                false => drop(headers.insert(VIA, own.clone())),
+                true => append_member(headers, VIA, member.as_bytes()),
+                false => drop(headers.insert(VIA, member)),
             }
         }
     }
@@ -103,9 +121,7 @@ impl Forwarding {
 
 /// Without a layer that resolved the client's address, everything a client says of its own way is untrusted.
 pub(super) fn remove_unbelieved(headers: &mut HeaderMap) {
-    for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED] {
-        headers.remove(name);
-    }
+    FORWARDING.remove_from(headers);
 }
 
 fn write_x_forwarded(headers: &mut HeaderMap, received: &Received<'_>) {
@@ -166,7 +182,7 @@ mod tests {
 
     fn received(client: ClientIp) -> Received<'static> {
         static HOST: HeaderValue = HeaderValue::from_static("api.example:8080");
-        Received { client: Some(client), secure: false, host: Some(&HOST) }
+        Received { client: Some(client), secure: false, host: Some(&HOST), version: Version::HTTP_11 }
     }
 
     fn all() -> Forwarding {
@@ -232,10 +248,17 @@ mod tests {
     }
 
     #[test]
+    fn via_says_what_the_request_was_received_over() {
+        let own = Pseudonym::new("gw").unwrap();
+        assert_eq!(own.member(Version::HTTP_10), "1.0 gw");
+        assert_eq!(own.member(Version::HTTP_2), "2 gw");
+    }
+
+    #[test]
     fn a_pseudonym_is_a_token() {
         assert!(Pseudonym::new("").is_none());
         assert!(Pseudonym::new("a b").is_none());
         assert!(Pseudonym::new("gateway-1.example").is_some());
-        assert!(Pseudonym::unique().name().starts_with(b"tower-gateway-"));
+        assert!(Pseudonym::of_process().name().starts_with(b"tower-gateway-"));
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING};
-use http::{Request, Response, StatusCode, request};
+use http::{Request, Response, StatusCode, Version, request, response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -111,12 +111,11 @@ where
 impl Exchange {
     fn pass_on<R>(&mut self, response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
         let (mut parts, body) = response.into_parts();
-        // Nobody asked to switch protocols, and an interim answer is never the last one. Two lengths at once are how
-        // responses are smuggled (RFC 9112 section 6.3).
-        let two_lengths = parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH);
-        if parts.status.is_informational() || two_lengths {
+        if !may_be_passed_on(&parts) {
             return self.fail(UpstreamError::new(UpstreamErrorKind::InvalidResponse));
         }
+        // What the origin speaks concerns the connection to it (RFC 9110 section 2.5).
+        parts.version = Version::HTTP_11;
         strip_hop_by_hop(&mut parts.headers);
         if parts.status == StatusCode::NO_CONTENT {
             // RFC 9110 section 8.6: a 204 has no Content-Length.
@@ -170,6 +169,25 @@ impl Exchange {
             Some(Waiting::Client) => deadline(Instant::now(), limit).map(|at| (at, false)),
         }
     }
+}
+
+/// Whatever the client made of it, an answer is not passed on when it is none (nobody asked to switch protocols, an
+/// interim answer is never the last one, and 600 is no status), or when the next recipient could take its end to be
+/// elsewhere: two lengths, or a coding other than `chunked`, which is not undone here (RFC 9112 section 6.3).
+fn may_be_passed_on(answer: &response::Parts) -> bool {
+    let headers = &answer.headers;
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let one_length =
+        length.is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit)) && lengths.next().is_none();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let plain = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked") && length.is_none(),
+        (Some(_), Some(_)) => false,
+    };
+    let status = answer.status.as_u16();
+    (200..600).contains(&status) && one_length && plain
 }
 
 impl<C, B> fmt::Debug for ProxyFuture<C, B>

@@ -1,7 +1,8 @@
 //! From the request that came in to the request that goes out.
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Version, request};
+use http::{Method, Response, Version, request};
 
 use super::fields::strip_hop_by_hop;
 use super::forwarding::{Received, is_loop, remove_unbelieved};
@@ -31,14 +32,18 @@ pub(super) fn prepare(
     strip_hop_by_hop(&mut parts.headers);
     // The client frames the body anew from its size hint; hyper has answered the expectation by the time it is read.
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.remove(header::EXPECT);
+    if let Some(expected) = parts.headers.remove(header::EXPECT)
+        && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return Err(refuse(Reason::ExpectationFailed, "this expectation cannot be met"));
+    }
     if let Some(stripped) = &settings.stripped {
         stripped.remove_from(&mut parts.headers);
     }
     if context.and_then(RequestContext::client_ip).is_none() {
         remove_unbelieved(&mut parts.headers);
     }
-    settings.forwarding.write(&mut parts.headers, &Received::new(context, host.as_ref()));
+    settings.forwarding.write(&mut parts.headers, &Received::new(context, host.as_ref(), parts.version));
 
     match &settings.host {
         HostPolicy::Upstream => drop(parts.headers.remove(header::HOST)),
@@ -51,6 +56,22 @@ pub(super) fn prepare(
     };
     parts.version = Version::HTTP_11;
     Ok(())
+}
+
+/// The answer to an OPTIONS that may be forwarded no further (RFC 9110 section 7.6.2); one that may is counted down.
+pub(super) fn final_recipient(parts: &mut request::Parts) -> Option<Response<Bytes>> {
+    if parts.method != Method::OPTIONS {
+        return None;
+    }
+    let hops = parts.headers.get(header::MAX_FORWARDS)?;
+    let hops: u64 = hops.to_str().ok()?.parse().ok()?;
+    match hops.checked_sub(1) {
+        Some(left) => {
+            parts.headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+            None
+        }
+        None => Some(Response::new(Bytes::new())),
+    }
 }
 
 /// What the request is for: the authority of an absolute target (or of HTTP/2), which goes before Host (RFC 9112

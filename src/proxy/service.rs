@@ -11,7 +11,7 @@ use super::body::{ForwardBody, ProxyBody};
 use super::forwarding::{Forwarding, Pseudonym};
 use super::future::ProxyFuture;
 use super::path::{InvalidPrefix, PathRules};
-use super::request::prepare;
+use super::request::{final_recipient, prepare};
 use super::timeouts::Timeouts;
 use crate::body::ResponseBody;
 use crate::gate::{Gate, gate_setters};
@@ -66,7 +66,7 @@ impl<C> ProxyService<C> {
             origin: None,
             path: PathRules::default(),
             host: HostPolicy::default(),
-            forwarding: Forwarding { x_forwarded: true, forwarded: false, via: Some(Pseudonym::unique()) },
+            forwarding: Forwarding { x_forwarded: true, forwarded: false, via: Some(Pseudonym::of_process()) },
             stripped: None,
             timeouts: Timeouts::default(),
         };
@@ -123,15 +123,16 @@ impl<C> ProxyService<C> {
     }
 
     /// `Via` on requests, and with it the detection of loops (RFC 9110 section 7.6.3). On by default, under a name that is
-    /// made up for each service: gateways in a row must not share one.
+    /// made up for each process: gateways in a row must not share one.
     #[must_use]
     pub fn via(mut self, on: bool) -> Self {
-        self.settings().forwarding.via = on.then(Pseudonym::unique);
+        let forwarding = &mut self.settings().forwarding;
+        forwarding.via = if on { forwarding.via.take().or_else(|| Some(Pseudonym::of_process())) } else { None };
         self
     }
 
-    /// `Via` under a name of your own: a token of 1 to 64 characters (RFC 9110 section 5.6.2). Proxies of one gateway share
-    /// theirs, so that a loop through two of its routes is seen at once.
+    /// `Via` under a name of your own: a token of 1 to 64 characters (RFC 9110 section 5.6.2), the same for all proxies of
+    /// one gateway.
     ///
     /// # Errors
     ///
@@ -182,6 +183,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let context = parts.extensions.get::<RequestContext>().cloned();
+        if let Some(answer) = final_recipient(&mut parts) {
+            return ProxyFuture::answered(answer);
+        }
         if let Err(rejection) = prepare(&self.settings, &mut parts, context.as_ref()) {
             let head = Head::from(&parts);
             return ProxyFuture::answered(self.settings.gate.answer(head, context.as_ref(), rejection));

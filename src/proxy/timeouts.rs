@@ -18,7 +18,8 @@ pub struct Timeouts {
     pub response_head: Option<Duration>,
     /// Between two pieces of the answer's body. 60 s by default.
     pub body_idle: Option<Duration>,
-    /// From the call to the end of the answer's body. None by default, so that streams may last.
+    /// From the call to the end of the answer's body. None by default, so that streams may last. It is looked at whenever the
+    /// body is asked for more; a client that takes nothing is the server's to give up (its write timeout).
     pub total: Option<Duration>,
 }
 

@@ -18,6 +18,8 @@ pub enum Reason {
     BodyTooLarge,
     /// The request body arrives too slowly.
     BodyTooSlow,
+    /// `Expect` asks for what nobody here does.
+    ExpectationFailed,
     /// The header section is longer than it may be.
     HeadersTooLarge,
     /// The request came through this gateway before (RFC 9110 section 7.6.3).
@@ -56,6 +58,7 @@ impl Reason {
             Self::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            Self::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
             Self::LoopDetected => (StatusCode::LOOP_DETECTED, "loop_detected"),
             Self::UpstreamConnect => (StatusCode::BAD_GATEWAY, "upstream_connect_failed"),

@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::layer::Settings;
 use super::{make, random};
 use crate::body::ResponseBody;
+use crate::names::set_for_origin;
 use crate::{ClientIp, Head, RequestContext, RequestId, TraceContext};
 
 const MAX_INCOMING_LENGTH: usize = 128;
@@ -74,7 +75,7 @@ impl Settings {
         };
         let headers = request.headers_mut();
         self.spellings.remove_from(headers);
-        headers.insert(&self.header, id.as_header_value().clone());
+        set_for_origin(headers, &self.header, id.as_header_value().clone());
 
         if self.trace_context {
             match context.trace() {
