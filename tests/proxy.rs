@@ -174,9 +174,7 @@ async fn a_request_that_comes_by_again_is_a_loop() {
 #[tokio::test]
 async fn an_options_goes_no_further_than_it_may() {
     let mut origin = RawOrigin::answering(OK).await;
-    let options = |hops: &str| {
-        Request::options("/").header("max-forwards", hops).body(Empty::<Bytes>::new()).unwrap()
-    };
+    let options = |hops: &str| Request::options("/").header("max-forwards", hops).body(Empty::<Bytes>::new()).unwrap();
     assert_eq!(send(proxy(&origin), options("0")).await.status(), StatusCode::OK);
     assert!(origin.is_untouched());
     send(proxy(&origin), options("5")).await;

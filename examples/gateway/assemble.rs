@@ -25,12 +25,17 @@ pub(crate) struct Assembly {
     request_id: RequestIdLayer,
     health: Health,
     upstreams: BTreeMap<String, Upstream>,
-    config: Config,
+    /// Each with the name of its upstream.
+    routes: Vec<(String, Route<()>)>,
 }
 
 impl Assembly {
     pub(crate) fn new(config: &Config) -> Result<Self, BoxError> {
         let upstreams = config.upstreams.iter().map(|(name, settings)| Ok((name.clone(), upstream(settings)?)));
+        let routes = config
+            .routes
+            .iter()
+            .map(|(name, settings)| Ok((settings.upstream.clone(), route(config, name, settings)?)));
         Ok(Self {
             client_ip: client_ip(&config.server),
             request_id: RequestIdLayer::new()
@@ -38,7 +43,7 @@ impl Assembly {
                 .header(config.request_id.header.clone()),
             health: Health::new(&config.health),
             upstreams: upstreams.collect::<Result<_, BoxError>>()?,
-            config: config.clone(),
+            routes: routes.collect::<Result<_, BoxError>>()?,
         })
     }
 
@@ -70,42 +75,37 @@ impl Assembly {
     fn routes(&self) -> Vec<Route<Client>> {
         let clients: BTreeMap<&str, Client> =
             self.upstreams.iter().map(|(name, upstream)| (name.as_str(), Client::new(upstream.clone()))).collect();
-        let routes = self.config.routes.iter().filter_map(|(name, route)| {
-            // The configuration was checked: every route's upstream exists.
-            let client = clients.get(route.upstream.as_str())?.clone();
-            let host = &self.config.upstreams.get(&route.upstream)?.host;
-            Some(Route {
-                name: name.as_str().into(),
-                path: route.path.as_str().into(),
-                path_match: route.path_match,
-                service: self.proxy(client, host, route)?,
-            })
+        let routes = self.routes.iter().filter_map(|(upstream, route)| {
+            let client = clients.get(upstream.as_str())?;
+            Some(route.clone().map_service(|proxy| proxy.map_client(|()| client.clone())))
         });
         routes.collect()
     }
+}
 
-    fn proxy(&self, client: Client, host: &UpstreamHost, route: &config::Route) -> Option<ProxyService<Client>> {
-        let forwarded = self.config.forwarded;
-        let proxy = ProxyService::new(client)
-            .host(match host {
-                UpstreamHost::Upstream => HostPolicy::Upstream,
-                UpstreamHost::Client => HostPolicy::Client,
-                UpstreamHost::Fixed(host) => HostPolicy::Fixed(host.as_str().parse().ok()?),
-            })
-            .x_forwarded(forwarded.x_forwarded)
-            .forwarded(forwarded.forwarded)
-            .via(forwarded.via)
-            .timeouts(
-                Timeouts::none()
-                    .response_head(route.timeouts.response_head)
-                    .body_idle(route.timeouts.body_idle)
-                    .total(route.timeouts.total),
-            );
-        match &route.strip_prefix {
-            None => Some(proxy),
-            Some(prefix) => proxy.strip_prefix(prefix).ok(),
-        }
-    }
+/// A route as it is made once, for every worker to put its client into.
+fn route(config: &Config, name: &str, route: &config::Route) -> Result<Route<()>, BoxError> {
+    let upstream = config.upstreams.get(&route.upstream).ok_or("the route's upstream does not exist")?;
+    let proxy = ProxyService::new(())
+        .host(match &upstream.host {
+            UpstreamHost::Upstream => HostPolicy::Upstream,
+            UpstreamHost::Client => HostPolicy::Client,
+            UpstreamHost::Fixed(host) => HostPolicy::Fixed(host.as_str().parse()?),
+        })
+        .x_forwarded(config.forwarded.x_forwarded)
+        .forwarded(config.forwarded.forwarded)
+        .via(config.forwarded.via)
+        .timeouts(
+            Timeouts::none()
+                .response_head(route.timeouts.response_head)
+                .body_idle(route.timeouts.body_idle)
+                .total(route.timeouts.total),
+        );
+    let service = match &route.strip_prefix {
+        None => proxy,
+        Some(prefix) => proxy.strip_prefix(prefix)?,
+    };
+    Ok(Route { name: name.into(), path: route.path.as_str().into(), path_match: route.path_match, service })
 }
 
 fn client_ip(server: &config::Server) -> ClientIpLayer {

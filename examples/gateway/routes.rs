@@ -33,6 +33,12 @@ pub(crate) struct Route<C> {
 }
 
 impl<C> Route<C> {
+    /// The same route, served by what `change` makes of its service.
+    pub(crate) fn map_service<D>(self, change: impl FnOnce(ProxyService<C>) -> ProxyService<D>) -> Route<D> {
+        let Self { name, path, path_match, service } = self;
+        Route { name, path, path_match, service: change(service) }
+    }
+
     fn matches(&self, path: &str) -> bool {
         match self.path_match {
             PathMatch::Exact => path == &*self.path,

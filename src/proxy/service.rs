@@ -73,6 +73,12 @@ impl<C> ProxyService<C> {
         Self { client, settings: Arc::new(settings) }
     }
 
+    /// The same proxy over another client. The settings are shared, not copied: a server with a client for each worker
+    /// makes its proxy once.
+    pub fn map_client<D>(self, change: impl FnOnce(C) -> D) -> ProxyService<D> {
+        ProxyService { client: change(self.client), settings: self.settings }
+    }
+
     /// For a client that is told by each request where to send it, as hyper-util's and reqwest's are: every request goes
     /// to `origin`, which may have a path to put before the request's.
     ///

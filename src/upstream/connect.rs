@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::h1::connection::Connection;
 use super::limit::Permit;
@@ -19,23 +20,29 @@ pub(super) async fn open(
     dns_refresh: Duration,
 ) -> Result<Box<Connection>, UpstreamError> {
     let opened = tokio::time::timeout(timeout, async {
-        let addresses = server.addresses(dns_refresh).await?;
-        connect(&addresses).await.map_err(connect_error)
+        let addresses = server.resolver.addresses(dns_refresh).await?;
+        connect(&addresses, server.next_start(), timeout).await.map_err(connect_error)
     });
     let stream = opened.await.map_err(|_| UpstreamError::new(UpstreamErrorKind::ConnectTimeout))??;
     Ok(Box::new(Connection::new(stream, permit)))
 }
 
-async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+/// Tries the addresses in turn, from the one that `start` falls on, so that they share the load. Each has an equal part of
+/// the time that is left: one that swallows packets leaves some for the others.
+async fn connect(addresses: &[SocketAddr], start: usize, timeout: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + timeout;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+    for turn in 0..addresses.len() {
+        let address = addresses[(start + turn) % addresses.len()];
+        let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - turn) as u32;
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
                 // Heads and bodies are written whole: waiting to fill a segment would only delay them.
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
-            Err(error) => last = error,
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
         }
     }
     Err(last)

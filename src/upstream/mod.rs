@@ -32,6 +32,7 @@ mod connect;
 mod h1;
 mod limit;
 mod pool;
+mod resolve;
 mod server;
 #[allow(clippy::module_inception)]
 mod upstream;
