@@ -42,3 +42,36 @@ pub use self::body::OriginBody;
 pub use self::client::{Client, ClientFuture};
 pub use self::server::Server;
 pub use self::upstream::{InvalidUpstream, Upstream, UpstreamBuilder};
+
+/// For the fuzz targets: reads `wire` as an answer that comes in pieces of `step` bytes, and tells what came of it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_answer(wire: &[u8], step: usize) -> Option<(u16, Vec<u8>, bool)> {
+    use bytes::{Buf, BytesMut};
+
+    let (mut rest, mut buffer) = (wire, BytesMut::new());
+    let mut more = |buffer: &mut BytesMut| {
+        let piece = rest.len().min(step.max(1));
+        buffer.extend_from_slice(&rest[..piece]);
+        rest.advance(piece);
+        piece > 0
+    };
+    let head = loop {
+        if let Some(head) = h1::head::read_head(&mut buffer).ok()? {
+            break head;
+        }
+        if !more(&mut buffer) {
+            return None;
+        }
+    };
+    let framing = h1::framing::framing(head.version, head.status, &head.headers, false).ok()?;
+    let (mut decoder, mut content) = (h1::decode::Decoder::new(framing), Vec::new());
+    loop {
+        match decoder.decode(&mut buffer).ok()? {
+            Some(frame) => content.extend(frame.into_data().into_iter().flatten()),
+            None if decoder.has_ended() || !more(&mut buffer) => break,
+            None => {}
+        }
+    }
+    Some((head.status.as_u16(), content, decoder.may_end_with_connection()))
+}

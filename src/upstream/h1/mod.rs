@@ -15,4 +15,6 @@ pub(super) mod encode;
 pub(super) mod exchange;
 pub(super) mod framing;
 pub(super) mod head;
+#[cfg(test)]
+mod oracle;
 pub(super) mod upload;
