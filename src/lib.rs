@@ -58,6 +58,8 @@ pub mod serve;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace_context;
+#[cfg(feature = "proxy")]
+mod upgraded;
 #[cfg(feature = "upstream")]
 pub mod upstream;
 mod upstream_error;
@@ -69,6 +71,8 @@ pub use self::names::NameSet;
 pub use self::readiness::Oneshot;
 pub use self::rejection::{Reason, Rejection};
 pub use self::trace_context::TraceContext;
+#[cfg(feature = "proxy")]
+pub use self::upgraded::Upgraded;
 pub use self::upstream_error::{RequestBodyFailed, UpstreamError, UpstreamErrorKind};
 
 /// A boxed error, as tower spells it.

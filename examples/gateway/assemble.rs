@@ -99,7 +99,8 @@ fn route(config: &Config, name: &str, route: &config::Route) -> Result<Route<()>
             Timeouts::none()
                 .response_head(route.timeouts.response_head)
                 .body_idle(route.timeouts.body_idle)
-                .total(route.timeouts.total),
+                .total(route.timeouts.total)
+                .upgrade_idle(route.timeouts.upgrade_idle),
         );
     let service = match &route.strip_prefix {
         None => proxy,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, Version, request, response};
 use http_body::Body;
+use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -19,6 +20,7 @@ use super::error::rejection;
 use super::fields::strip_hop_by_hop;
 use super::service::Settings;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
+use super::upgrade::switch;
 use crate::body::ResponseBody;
 use crate::{BoxError, Head, Oneshot, RequestContext, UpstreamError, UpstreamErrorKind};
 
@@ -51,6 +53,8 @@ pin_project! {
 struct Exchange {
     settings: Arc<Settings>,
     context: Option<RequestContext>,
+    /// The client's side, where it asked to switch protocols.
+    switching: Option<OnUpgrade>,
     start: Instant,
     upload: Option<UploadProgress>,
     /// The head as it was sent, kept only for a hook that wants to see it.
@@ -69,6 +73,7 @@ where
     pub(super) fn start(
         settings: Arc<Settings>,
         context: Option<RequestContext>,
+        switching: Option<OnUpgrade>,
         parts: request::Parts,
         body: B,
         client: &mut C,
@@ -78,7 +83,7 @@ where
         let head = settings.gate.on_reject.is_some().then(|| Box::new(parts.clone()));
         let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone());
         let answer = Oneshot::start(client, Request::from_parts(parts, body));
-        let exchange = Exchange { settings, context, start, upload, head };
+        let exchange = Exchange { settings, context, switching, start, upload, head };
         Self { state: State::Exchange { answer, timer: Timer::default(), exchange } }
     }
 }
@@ -109,7 +114,13 @@ where
 }
 
 impl Exchange {
-    fn pass_on<R>(&mut self, response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
+    fn pass_on<R>(&mut self, mut response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = self.switching.take()
+            && switch(client, &mut response, self.settings.timeouts.upgrade_idle)
+        {
+            return response.map(|body| ResponseBody::inner(ProxyBody::new(body, None, None, None)));
+        }
         let (mut parts, body) = response.into_parts();
         if !may_be_passed_on(&parts) {
             return self.fail(UpstreamError::new(UpstreamErrorKind::InvalidResponse));

@@ -34,6 +34,16 @@
 //! - A client that leaves drops the future or the body, and with it the exchange with the origin.
 //! - [`Timeouts`] bound the wait for the head, pauses in the body and the whole exchange.
 //!
+//! # WebSocket
+//!
+//! A GET with `Upgrade: websocket` (RFC 6455) is passed on as one, where the server is hyper's or built on it (axum, this
+//! crate's own): its [`OnUpgrade`](hyper::upgrade::OnUpgrade) is among the request's extensions. When the origin agrees
+//! with a 101, the two connections become a tunnel, whose bytes the proxy does not look into: with back-pressure both ways,
+//! at most 16 KiB waiting each way, ends passed on, and no timeout but [`Timeouts::upgrade_idle`]. It runs as a task of
+//! its own, and until its end holds the client's place in the server's limits and the origin's connection. Any other answer
+//! of the origin's is an answer like all others. Every other `Upgrade` is removed, so that nothing (h2c) tunnels past
+//! the rules; a 101 that was not asked for is a 502.
+//!
 //! # Readiness
 //!
 //! Deferred: the proxy is always ready, and readies the client when it has a request to send.
@@ -47,6 +57,8 @@ mod path;
 mod request;
 mod service;
 mod timeouts;
+mod tunnel;
+mod upgrade;
 
 pub use self::body::{ForwardBody, ProxyBody};
 pub use self::future::ProxyFuture;

@@ -13,6 +13,7 @@ use super::future::ProxyFuture;
 use super::path::{InvalidPrefix, PathRules};
 use super::request::{final_recipient, prepare};
 use super::timeouts::Timeouts;
+use super::upgrade;
 use crate::body::ResponseBody;
 use crate::gate::{Gate, gate_setters};
 use crate::origin::Origin;
@@ -192,10 +193,14 @@ where
         if let Some(answer) = final_recipient(&mut parts) {
             return ProxyFuture::answered(answer);
         }
+        let switching = upgrade::asked_for(&mut parts, !body.is_end_stream());
         if let Err(rejection) = prepare(&self.settings, &mut parts, context.as_ref()) {
             let head = Head::from(&parts);
             return ProxyFuture::answered(self.settings.gate.answer(head, context.as_ref(), rejection));
         }
-        ProxyFuture::start(self.settings.clone(), context, parts, body, &mut self.client)
+        if switching.is_some() {
+            upgrade::ask(&mut parts);
+        }
+        ProxyFuture::start(self.settings.clone(), context, switching, parts, body, &mut self.client)
     }
 }

@@ -21,18 +21,25 @@ pub struct Timeouts {
     /// From the call to the end of the answer's body. None by default, so that streams may last. It is looked at whenever the
     /// body is asked for more; a client that takes nothing is the server's to give up (its write timeout).
     pub total: Option<Duration>,
+    /// Without a byte either way after a switch to WebSocket, from when on none of the others counts. 1 h by default.
+    pub upgrade_idle: Option<Duration>,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { response_head: Some(Duration::from_secs(30)), body_idle: Some(Duration::from_secs(60)), total: None }
+        Self {
+            response_head: Some(Duration::from_secs(30)),
+            body_idle: Some(Duration::from_secs(60)),
+            total: None,
+            upgrade_idle: Some(Duration::from_secs(60 * 60)),
+        }
     }
 }
 
 impl Timeouts {
     /// No deadline at all.
     pub fn none() -> Self {
-        Self { response_head: None, body_idle: None, total: None }
+        Self { response_head: None, body_idle: None, total: None, upgrade_idle: None }
     }
 
     /// Sets [`response_head`](Self::response_head).
@@ -53,6 +60,13 @@ impl Timeouts {
     #[must_use]
     pub fn total(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.total = limit.into();
+        self
+    }
+
+    /// Sets [`upgrade_idle`](Self::upgrade_idle).
+    #[must_use]
+    pub fn upgrade_idle(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.upgrade_idle = limit.into();
         self
     }
 }

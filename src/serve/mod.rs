@@ -42,8 +42,9 @@
 //! # What a service sees
 //!
 //! HTTP/1.1 requests, each with a [`RequestContext`](crate::RequestContext) in its extensions that holds the
-//! [`Connection`](crate::Connection), and with a [`ServeBody`]. Upgrades work through `hyper::upgrade::on`; an upgraded
-//! connection keeps its place in the limits, has no more timeouts, and is waited for by a drain.
+//! [`Connection`](crate::Connection), and with a [`ServeBody`]. Upgrades work through `hyper::upgrade::on`, which
+//! [`ProxyService`](crate::proxy::ProxyService) does for WebSocket; an upgraded connection keeps its place in the limits,
+//! has no more timeouts, and is waited for by a drain, no longer than its grace.
 //!
 //! # What the server answers by itself
 //!

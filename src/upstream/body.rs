@@ -51,6 +51,10 @@ impl OriginBody {
         body
     }
 
+    pub(super) fn empty() -> Self {
+        Self { download: Download::ended(), lease: None }
+    }
+
     fn finish(&mut self) {
         let Some(Lease { shared, server, in_flight }) = self.lease.take() else { return };
         drop(in_flight);

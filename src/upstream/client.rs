@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use tower_service::Service;
 
@@ -16,9 +16,12 @@ use super::connect::open;
 use super::h1::connection::Connection;
 use super::h1::encode::{RequestFraming, write_head};
 use super::h1::exchange::Exchange;
+use super::h1::head::Head;
 use super::h1::upload::Upload;
 use super::limit::Grant;
 use super::pool::Pool;
+use super::upgraded::Switched;
+use crate::upgraded::{Upgraded, names_websocket};
 use crate::{BoxError, RequestContext, UpstreamError, UpstreamErrorKind};
 
 /// Sends requests to the servers of an [`Upstream`] over connections of its own.
@@ -73,11 +76,16 @@ impl Client {
 
         let mut idle = shared.take_idle(index);
         let mut head = idle.as_mut().map(|connection| connection.take_spare()).unwrap_or_default();
-        let framing = RequestFraming::new(&parts.method, body.is_end_stream(), body.size_hint().exact());
+        let has_ended = body.is_end_stream();
+        let framing = match parts.method == Method::GET && has_ended && names_websocket(&parts.headers) {
+            true => RequestFraming::WebSocket,
+            false => RequestFraming::new(&parts.method, has_ended, body.size_hint().exact()),
+        };
         write_head(&mut head, &parts.method, &path, host, &parts.headers, framing);
         let body = send_body(body);
         let call = Call {
             answers_head: parts.method == Method::HEAD,
+            switches: framing == RequestFraming::WebSocket,
             resendable: body.is_none() && matches!(parts.method, Method::GET | Method::HEAD),
             lease: Lease { shared, server: index, in_flight },
         };
@@ -149,9 +157,25 @@ pub struct ClientFuture(State);
 /// What a call remembers from its request.
 struct Call {
     answers_head: bool,
+    /// It asks for another protocol.
+    switches: bool,
     /// It may be sent once more when the connection it went out on was closing.
     resendable: bool,
     lease: Lease,
+}
+
+impl Call {
+    /// The answer of an origin that has switched protocols: an error if that was not asked for, or is to another one.
+    fn switch(self, exchange: Exchange, head: Head) -> Result<Response<OriginBody>, UpstreamError> {
+        let agreed = self.switches && head.version == Version::HTTP_11 && names_websocket(&head.headers);
+        let connection = agreed.then(|| exchange.into_connection());
+        let connection = connection.ok_or(UpstreamErrorKind::InvalidResponse)?;
+        let mut response = Response::new(OriginBody::empty());
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response.extensions_mut().insert(Upgraded::new(Switched::new(connection, self.lease)));
+        Ok(response)
+    }
 }
 
 enum State {
@@ -189,6 +213,9 @@ impl Future for ClientFuture {
                     let result = ready!(running.as_mut().expect(DONE).0.poll_head(cx));
                     let (exchange, mut call) = running.take().expect(DONE);
                     match result {
+                        Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                            return Poll::Ready(call.switch(exchange, head));
+                        }
                         Ok(head) => {
                             let download = exchange.into_download(&head)?;
                             let mut response = Response::new(OriginBody::new(download, call.lease));

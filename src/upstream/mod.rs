@@ -23,6 +23,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A GET that asks for WebSocket is sent as such, and a 101 has the connection in its extensions, as
+//! [`Upgraded`](crate::Upgraded); it counts as a request in flight until it is dropped.
+//!
 //! A client's error is [`UpstreamError`](crate::UpstreamError); [`ProxyService`](crate::proxy::ProxyService) answers for it.
 
 mod balance;
@@ -34,6 +37,7 @@ mod limit;
 mod pool;
 mod resolve;
 mod server;
+mod upgraded;
 #[allow(clippy::module_inception)]
 mod upstream;
 

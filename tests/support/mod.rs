@@ -102,6 +102,14 @@ impl OriginConnection {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Fills `bytes` with what comes after the requests that were read.
+    pub async fn read_exact(&mut self, bytes: &mut [u8]) {
+        let buffered = self.buffer.len().min(bytes.len());
+        bytes[..buffered].copy_from_slice(&self.buffer[..buffered]);
+        self.buffer.drain(..buffered);
+        let _ = self.stream.read_exact(&mut bytes[buffered..]).await;
+    }
+
     /// Waits until the other side has closed.
     pub async fn closed(&mut self) {
         let mut bytes = [0; 1024];

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::upstream::limit::Permit;
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How much is read at once: little for the small answers that most are, more for those that fill what was read.
@@ -49,6 +49,20 @@ impl Connection {
     /// A buffer to write the next head into.
     pub(crate) fn take_spare(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.spare)
+    }
+
+    /// Fills `buf` from what was received already. False when that is nothing.
+    pub(crate) fn take_received(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        if self.received.is_empty() {
+            return false;
+        }
+        let taken = self.received.split_to(self.received.len().min(buf.remaining()));
+        buf.put_slice(&taken);
+        true
+    }
+
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 
     /// Makes it ready for the next exchange.

@@ -32,6 +32,11 @@ impl Download {
         Self { connection: Some(connection), decoder, upload: Some(upload), uploaded, reusable }
     }
 
+    /// Nothing to receive.
+    pub(crate) fn ended() -> Self {
+        Self { connection: None, decoder: Decoder::Ended, upload: None, uploaded: true, reusable: false }
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.decoder.has_ended()
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -13,6 +13,8 @@ pub(crate) enum RequestFraming {
     None,
     Length(u64),
     Chunked,
+    /// No body: WebSocket follows, if the server agrees.
+    WebSocket,
 }
 
 impl RequestFraming {
@@ -46,7 +48,7 @@ pub(crate) fn write_head(
     head.extend_from_slice(host.as_bytes());
     head.extend_from_slice(b"\r\n");
     for (name, value) in headers {
-        if matches!(*name, HOST | CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING) {
+        if matches!(*name, HOST | CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING | UPGRADE) {
             continue;
         }
         write_field(head, name.as_str(), value.as_bytes());
@@ -57,6 +59,7 @@ pub(crate) fn write_head(
     }
     match framing {
         RequestFraming::None => {}
+        RequestFraming::WebSocket => head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n"),
         RequestFraming::Length(length) => drop(write!(head, "content-length: {length}\r\n")),
         RequestFraming::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
@@ -97,6 +100,7 @@ mod tests {
             ("content-length", "99"),
             ("transfer-encoding", "gzip"),
             ("connection", "close"),
+            ("upgrade", "h2c"),
             ("te", "trailers"),
             ("accept", "*/*"),
         ] {

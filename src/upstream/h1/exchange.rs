@@ -3,6 +3,8 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
+
 use super::connection::Connection;
 use super::decode::Decoder;
 use super::download::Download;
@@ -40,7 +42,7 @@ impl Exchange {
         Self { connection, upload, began: false, uploaded: false, send_failed: None, answers_head, interim: 0 }
     }
 
-    /// Sends the request, and reads the head of the answer.
+    /// Sends the request, and reads the head of the answer, or of the 101 that ends HTTP here.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failed>> {
         if !self.began {
             // All requests that came in together are read before the first of them is sent: the origin is then woken once
@@ -68,12 +70,14 @@ impl Exchange {
             if !self.connection.received.is_empty() {
                 match read_head(&mut self.connection.received) {
                     Ok(None) => {}
-                    Ok(Some(head)) if self.is_interim(&head) => continue,
-                    // Interim answers without end, or a switch of protocols that nobody asked for.
-                    Ok(Some(head)) if head.status.is_informational() => {
-                        return Poll::Ready(Err(self.fail(UpstreamErrorKind::InvalidResponse, None)));
+                    Ok(Some(head)) if !is_interim(head.status) => return Poll::Ready(Ok(head)),
+                    Ok(Some(_)) => {
+                        self.interim += 1;
+                        if self.interim > MAX_INTERIM {
+                            return Poll::Ready(Err(self.fail(UpstreamErrorKind::InvalidResponse, None)));
+                        }
+                        continue;
                     }
-                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
                     Err(_) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::InvalidResponse, None))),
                 }
             }
@@ -85,11 +89,9 @@ impl Exchange {
         }
     }
 
-    /// 100 and its like come before the answer; 101 would end HTTP here, and nobody asked for that.
-    fn is_interim(&mut self, head: &Head) -> bool {
-        let interim = head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS;
-        self.interim += u8::from(interim);
-        interim && self.interim <= MAX_INTERIM
+    /// The connection, for whatever follows a 101.
+    pub(crate) fn into_connection(self) -> Box<Connection> {
+        self.connection
     }
 
     /// What follows the head: the answer's body, and the rest of the request's where the origin did not wait for it.
@@ -110,4 +112,9 @@ impl Exchange {
         };
         Failed { error, unanswered: resendable.then(|| self.upload.take_head()) }
     }
+}
+
+/// 100 and its like come before the answer; a 101 is one.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }

@@ -106,7 +106,7 @@ impl Upload {
                 write_chunk_size(&mut self.head, data.len());
                 self.tail = b"\r\n";
             }
-            RequestFraming::Chunked | RequestFraming::None => {}
+            RequestFraming::Chunked | RequestFraming::None | RequestFraming::WebSocket => {}
         }
         self.data = data;
         if self.body.as_ref().is_some_and(|body| body.is_end_stream()) {

@@ -69,6 +69,7 @@ upstream = "users"
 strip_prefix = "/api/"
 timeouts.response_head = "2s"
 timeouts.body_idle = "none"
+timeouts.upgrade_idle = "5m"
 [routes.users.response]
 response_time = false
 server_timing = false
@@ -147,14 +148,20 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             path_match: PathMatch::Prefix,
             upstream: "users".to_owned(),
             strip_prefix: Some("/api".to_owned()),
-            timeouts: Timeouts { response_head: seconds(2), body_idle: None, total: None },
+            timeouts: Timeouts { response_head: seconds(2), body_idle: None, total: None, upgrade_idle: seconds(300) },
         }
     );
     assert_eq!(config.routes["one"].path_match, PathMatch::Exact);
-    assert_eq!(config.routes["one"].timeouts, Timeouts { response_head: None, body_idle: None, total: None });
+    let off = Timeouts { response_head: None, body_idle: None, total: None, upgrade_idle: None };
+    assert_eq!(config.routes["one"].timeouts, off);
     assert_eq!(
         config.routes["two"].timeouts,
-        Timeouts { response_head: seconds(30), body_idle: seconds(60), total: seconds(86_400) }
+        Timeouts {
+            response_head: seconds(30),
+            body_idle: seconds(60),
+            total: seconds(86_400),
+            upgrade_idle: seconds(3600),
+        }
     );
 }
 
@@ -206,7 +213,12 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
             path_match: PathMatch::Prefix,
             upstream: "users".to_owned(),
             strip_prefix: None,
-            timeouts: Timeouts { response_head: seconds(30), body_idle: seconds(60), total: None },
+            timeouts: Timeouts {
+                response_head: seconds(30),
+                body_idle: seconds(60),
+                total: None,
+                upgrade_idle: seconds(3600),
+            },
         }
     );
 }
