@@ -1,8 +1,11 @@
 //! What the layers tell each other about one request.
 
 mod facts;
+mod interim;
 
 pub use self::facts::{ClientIp, Connection, RequestId, RouteName};
+pub(crate) use self::interim::InterimQueue;
+pub use self::interim::InterimSink;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -34,6 +37,8 @@ pub struct RequestContext(Arc<Slots>);
 #[derive(Debug, Default)]
 struct Slots {
     facts: Facts,
+    /// Not for forks, as the facts are.
+    interim_sink: OnceLock<InterimSink>,
     outcomes: Mutex<Outcomes>,
 }
 
@@ -68,7 +73,7 @@ impl RequestContext {
     /// A context for work that outlives the request: the facts are the same, the outcomes its own.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self(Arc::new(Slots { facts: self.0.facts.clone(), outcomes: Mutex::default() }))
+        Self(Arc::new(Slots { facts: self.0.facts.clone(), ..Slots::default() }))
     }
 
     /// The connection that the request came over, where the server says so.
@@ -119,6 +124,16 @@ impl RequestContext {
     /// Sets the route. False when there was one already, which stays.
     pub fn set_route(&self, route: RouteName) -> bool {
         self.0.facts.route.set(route).is_ok()
+    }
+
+    /// Where interim answers to this request may be sent, where the server and the client know them.
+    pub fn interim_sink(&self) -> Option<&InterimSink> {
+        self.0.interim_sink.get()
+    }
+
+    /// Sets the sink. False when there was one already, which stays.
+    pub(crate) fn set_interim_sink(&self, sink: InterimSink) -> bool {
+        self.0.interim_sink.set(sink).is_ok()
     }
 
     /// The refusal that the client was answered with, or the last one of a dry run.

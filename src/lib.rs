@@ -65,7 +65,7 @@ pub mod upstream;
 mod upstream_error;
 
 pub use self::clock::{Clock, ManualClock};
-pub use self::context::{ClientIp, Connection, RequestContext, RequestId, RouteName};
+pub use self::context::{ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName};
 pub use self::head::Head;
 pub use self::names::NameSet;
 pub use self::readiness::Oneshot;

@@ -24,7 +24,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Removes from `headers` what concerns only the connection they came over, and every field that `Connection` names.
 ///
 /// `TE: trailers` alone survives: the next hop may be asked for trailers too.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in named_by_connection(headers) {
         headers.remove(name);
     }

@@ -33,6 +33,8 @@
 //! - Bodies stream both ways, with back-pressure and trailers; trailers are filtered as header fields are.
 //! - A client that leaves drops the future or the body, and with it the exchange with the origin.
 //! - [`Timeouts`] bound the wait for the head, pauses in the body and the whole exchange.
+//! - Interim answers (102, 103) are passed on at once by [`Client`](crate::upstream::Client), where the request's context
+//!   has an [`InterimSink`](crate::InterimSink), as it has behind [`Server`](crate::serve::Server).
 //!
 //! # WebSocket
 //!
@@ -50,7 +52,7 @@
 
 mod body;
 mod error;
-mod fields;
+pub(crate) mod fields;
 mod forwarding;
 mod future;
 mod path;

@@ -13,7 +13,7 @@ use super::answer::{AnswerBody, Answering, Origin};
 use super::body::ServeBody;
 use super::signals::Signals;
 use crate::body::RequestBodyError;
-use crate::{Connection, Oneshot, Rejection, RequestContext};
+use crate::{Connection, InterimSink, Oneshot, Rejection, RequestContext};
 
 /// A tower service as hyper calls one, for the requests of one connection.
 ///
@@ -37,7 +37,8 @@ where
     type Future = Answering<Oneshot<S, Request<ServeBody>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.signals.request_began(!request.body().is_end_stream());
+        let takes_interim = request.version() == Version::HTTP_11;
+        let number = self.signals.request_began(!request.body().is_end_stream(), takes_interim);
         let may_end_with_connection = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
         let origin = Origin { signals: self.signals.clone(), may_end_with_connection };
 
@@ -50,6 +51,9 @@ where
 
         let context = RequestContext::new();
         context.set_connection(self.connection);
+        if takes_interim {
+            context.set_interim_sink(InterimSink::new(self.signals.clone(), number));
+        }
         request.extensions_mut().insert(context);
 
         let call = || Oneshot::start(&mut *self.service.borrow_mut(), request);

@@ -46,6 +46,8 @@
 //! [`ProxyService`](crate::proxy::ProxyService) does for WebSocket; an upgraded connection keeps its place in the limits,
 //! has no more timeouts, and is waited for by a drain, no longer than its grace.
 //!
+//! Interim answers (102, 103) go out through the [`InterimSink`](crate::InterimSink) in an HTTP/1.1 request's context.
+//!
 //! # What the server answers by itself
 //!
 //! | answer | when | form |
@@ -69,6 +71,7 @@ mod counters;
 mod deadlines;
 mod error;
 mod handle;
+mod interim;
 mod listen;
 mod server;
 mod settings;

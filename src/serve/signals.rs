@@ -2,7 +2,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use http::{HeaderMap, StatusCode};
+
 use super::counters::Counters;
+use super::interim::Interim;
+use crate::context::InterimQueue;
 
 /// What the parts of one connection tell each other: the socket, the service's adapter, the bodies and the task that
 /// drives them.
@@ -42,6 +46,7 @@ pub(super) struct Signals {
     answer_cut: AtomicBool,
     /// A drain has to report what becomes of it: it was serving a request when that began, or is a tunnel.
     matters_to_drain: AtomicBool,
+    interim: Interim,
     task: OnceLock<Waker>,
     counters: Arc<Counters>,
 }
@@ -89,6 +94,10 @@ impl Signals {
 
     // === The socket ===
 
+    pub(super) fn interim(&self) -> &Interim {
+        &self.interim
+    }
+
     pub(super) fn bytes_arrived(&self) {
         self.head_begun.store(true, Relaxed);
     }
@@ -117,7 +126,8 @@ impl Signals {
 
     // === The service ===
 
-    pub(super) fn request_began(&self, with_body: bool) {
+    /// The number by which interim answers to the request are known.
+    pub(super) fn request_began(&self, with_body: bool, takes_interim: bool) -> u64 {
         self.serving.store(true, Relaxed);
         self.served.store(true, Relaxed);
         self.head_begun.store(false, Relaxed);
@@ -125,10 +135,12 @@ impl Signals {
         self.body_open.store(with_body, Relaxed);
         self.body_wanted.store(false, Relaxed);
         self.body_bytes.store(0, Relaxed);
+        self.interim.begin(takes_interim)
     }
 
     pub(super) fn answer_began(&self, ends_with_connection: bool) {
         self.ends_with_connection.store(ends_with_connection, Relaxed);
+        self.interim.close();
     }
 
     pub(super) fn answer_ended(&self, complete: bool) {
@@ -211,5 +223,15 @@ impl Signals {
 
     pub(super) fn matters_to_drain(&self) -> bool {
         self.matters_to_drain.load(Relaxed)
+    }
+}
+
+impl InterimQueue for Signals {
+    fn push(&self, request: u64, status: StatusCode, headers: &HeaderMap) -> bool {
+        let taken = self.interim.push(request, status, headers);
+        if taken && let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+        taken
     }
 }

@@ -31,11 +31,13 @@ pub(super) struct Socket<T: Transport> {
     transport: T,
     signals: Arc<Signals>,
     ticket: Ticket,
+    /// No part of a message has been written that is not whole.
+    between_messages: bool,
 }
 
 impl<T: Transport> Socket<T> {
     pub(super) fn new(transport: T, signals: Arc<Signals>, ticket: Ticket) -> Self {
-        Self { transport, signals, ticket }
+        Self { transport, signals, ticket, between_messages: true }
     }
 
     pub(super) fn reset_when_dropped(&self) {
@@ -69,6 +71,24 @@ impl<T: Transport> Socket<T> {
         self.signals.write_finished(result.is_pending());
         result
     }
+
+    /// Before any of hyper's bytes: interim answers go out first, where a message may begin.
+    fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.signals.interim().hyper_writes();
+        if self.between_messages {
+            ready!(self.poll_interim(cx))?;
+            self.between_messages = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.signals.interim().is_waiting() {
+            return Poll::Ready(Ok(()));
+        }
+        let result = self.signals.interim().poll_write(&mut self.transport, cx);
+        self.written(result)
+    }
 }
 
 impl<T: Transport> AsyncRead for Socket<T> {
@@ -97,6 +117,7 @@ const SMALL: usize = 2 << 10;
 
 impl<T: Transport> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_before_write(cx))?;
         let result = Pin::new(&mut self.transport).poll_write(cx, buf);
         self.written(result)
     }
@@ -106,6 +127,7 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_before_write(cx))?;
         let length = bufs.iter().map(|buf| buf.len()).sum();
         if length > SMALL {
             let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
@@ -126,6 +148,10 @@ impl<T: Transport> AsyncWrite for Socket<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when it has written all it has.
+        self.signals.interim().hyper_has_written();
+        self.between_messages = true;
+        ready!(self.poll_interim(cx))?;
         Pin::new(&mut self.transport).poll_flush(cx)
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{Extensions, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use tower_service::Service;
 
@@ -21,6 +21,7 @@ use super::h1::upload::Upload;
 use super::limit::Grant;
 use super::pool::Pool;
 use super::upgraded::Switched;
+use crate::proxy::fields::strip_hop_by_hop;
 use crate::upgraded::{Upgraded, names_websocket};
 use crate::{BoxError, RequestContext, UpstreamError, UpstreamErrorKind};
 
@@ -87,6 +88,7 @@ impl Client {
             answers_head: parts.method == Method::HEAD,
             switches: framing == RequestFraming::WebSocket,
             resendable: body.is_none() && matches!(parts.method, Method::GET | Method::HEAD),
+            extensions: parts.extensions,
             lease: Lease { shared, server: index, in_flight },
         };
         let upload = Upload::new(head, framing, body);
@@ -161,10 +163,25 @@ struct Call {
     switches: bool,
     /// It may be sent once more when the connection it went out on was closing.
     resendable: bool,
+    /// The request's: interim answers go where its context says.
+    extensions: Extensions,
     lease: Lease,
 }
 
 impl Call {
+    /// Passes on an interim answer. 100 is between this client and the server alone: the body is sent in any case.
+    fn pass_on(&self, mut interim: Head) {
+        let context = self.extensions.get::<RequestContext>();
+        if let Some(sink) = context.and_then(RequestContext::interim_sink)
+            && interim.status != StatusCode::CONTINUE
+        {
+            strip_hop_by_hop(&mut interim.headers);
+            // RFC 9110 section 8.6: a 1xx has none.
+            interim.headers.remove(CONTENT_LENGTH);
+            sink.send(interim.status, &interim.headers);
+        }
+    }
+
     /// The answer of an origin that has switched protocols: an error if that was not asked for, or is to another one.
     fn switch(self, exchange: Exchange, head: Head) -> Result<Response<OriginBody>, UpstreamError> {
         let agreed = self.switches && head.version == Version::HTTP_11 && names_websocket(&head.headers);
@@ -210,7 +227,8 @@ impl Future for ClientFuture {
                     State::exchange(connection, upload, call)
                 }
                 State::Exchanging(running) => {
-                    let result = ready!(running.as_mut().expect(DONE).0.poll_head(cx));
+                    let (exchange, call) = running.as_mut().expect(DONE);
+                    let result = ready!(exchange.poll_head(cx, |interim| call.pass_on(interim)));
                     let (exchange, mut call) = running.take().expect(DONE);
                     match result {
                         Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {

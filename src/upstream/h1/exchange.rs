@@ -15,6 +15,8 @@ use crate::{UpstreamError, UpstreamErrorKind};
 
 /// How many interim answers one request may have: an origin that sends them without end never answers.
 const MAX_INTERIM: u8 = 32;
+/// And how long all of them may be together.
+const MAX_INTERIM_BYTES: usize = 64 << 10;
 
 /// A request on its way, whose answer has not come.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Exchange {
     send_failed: Option<io::Error>,
     answers_head: bool,
     interim: u8,
+    interim_bytes: usize,
 }
 
 /// An exchange that failed.
@@ -39,11 +42,25 @@ pub(crate) struct Failed {
 
 impl Exchange {
     pub(crate) fn new(connection: Box<Connection>, upload: Upload, answers_head: bool) -> Self {
-        Self { connection, upload, began: false, uploaded: false, send_failed: None, answers_head, interim: 0 }
+        Self {
+            connection,
+            upload,
+            began: false,
+            uploaded: false,
+            send_failed: None,
+            answers_head,
+            interim: 0,
+            interim_bytes: 0,
+        }
     }
 
-    /// Sends the request, and reads the head of the answer, or of the 101 that ends HTTP here.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failed>> {
+    /// Sends the request, and reads the head of the answer, or of the 101 that ends HTTP here. Interim answers before it are
+    /// given to `on_interim` as they come.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut on_interim: impl FnMut(Head),
+    ) -> Poll<Result<Head, Failed>> {
         if !self.began {
             // All requests that came in together are read before the first of them is sent: the origin is then woken once
             // for all of them instead of once for each, which is most of what a wake-up costs either side.
@@ -68,14 +85,17 @@ impl Exchange {
         }
         loop {
             if !self.connection.received.is_empty() {
+                let before = self.connection.received.len();
                 match read_head(&mut self.connection.received) {
                     Ok(None) => {}
                     Ok(Some(head)) if !is_interim(head.status) => return Poll::Ready(Ok(head)),
-                    Ok(Some(_)) => {
+                    Ok(Some(head)) => {
                         self.interim += 1;
-                        if self.interim > MAX_INTERIM {
+                        self.interim_bytes += before - self.connection.received.len();
+                        if self.interim > MAX_INTERIM || self.interim_bytes > MAX_INTERIM_BYTES {
                             return Poll::Ready(Err(self.fail(UpstreamErrorKind::InvalidResponse, None)));
                         }
+                        on_interim(head);
                         continue;
                     }
                     Err(_) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::InvalidResponse, None))),
