@@ -2,15 +2,20 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use support::{PATIENCE, RawOrigin};
 use tokio::sync::Notify;
+use tower_gateway::RequestContext;
 use tower_gateway::proxy::ProxyService;
-use tower_gateway::serve::{Server, ServerHandle};
+use tower_gateway::serve::{ServeBody, Server, ServerHandle};
 use tower_gateway::upstream::{Client, Upstream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: x\r\n\r\nok";
@@ -244,6 +249,45 @@ async fn a_client_that_reads_nothing_meanwhile_gets_whole_messages_all_the_same(
         client.read_exact(&mut body).unwrap();
         assert!(body.iter().all(|byte| *byte == b'y'));
     }
+}
+
+/// A service may go on reading a request's body when its answer is given. When the body then ends, hyper calls the service
+/// for the next request while it still holds most of that answer, whose reader takes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interim_answer_never_gets_into_the_answer_before() {
+    const BODY: usize = 8 << 20;
+    let (report, mut sent) = tokio::sync::mpsc::unbounded_channel();
+    let service = move |request: Request<ServeBody>| {
+        let is_upload = request.method() == "POST";
+        if is_upload {
+            tokio::spawn(request.into_body().collect());
+        } else {
+            let sink = request.extensions().get::<RequestContext>().unwrap().interim_sink().unwrap().clone();
+            // From another thread, as a service may.
+            let send = move || sink.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
+            report.send(std::thread::spawn(send).join().unwrap()).unwrap();
+        }
+        let body = if is_upload { Bytes::from(vec![b'y'; BODY]) } else { Bytes::from_static(b"ok") };
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(body))))
+    };
+    let server = Server::bind(["127.0.0.1:0".parse().unwrap()]).unwrap().workers(1);
+    let gateway = Gateway(server.start(move |_| tower::service_fn(service.clone())).unwrap());
+    let mut client = gateway.connect();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\no").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    client.write_all(format!("k{GET}").as_bytes()).unwrap();
+    let taken = tokio::time::timeout(PATIENCE, sent.recv()).await.expect("hyper waits for the answer before").unwrap();
+    assert!(!taken, "it has nowhere to go");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let mut body = vec![0; BODY];
+    client.read_exact(&mut body).unwrap();
+    assert!(body.iter().all(|byte| *byte == b'y'), "something got into the body");
+    expect(&mut client, "HTTP/1.1 200 OK\r\n");
 }
 
 // === Early final answers ===

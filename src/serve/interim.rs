@@ -8,7 +8,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -22,18 +22,18 @@ const MAX_WAITING: usize = 64 << 10;
 const OPEN: u64 = 1;
 /// There are some in the queue.
 const WAITING: u64 = 2;
+/// hyper has bytes that it has not written out.
+const WRITING: u64 = 4;
 /// What the number of the current request is multiplied by.
-const NUMBER: u64 = 4;
+const NUMBER: u64 = 8;
 
 /// The interim answers of one connection. The connection's task opens, closes and writes it; a service may push from any
 /// thread. Without an interim answer it costs a request a few atomic operations and no memory.
 #[derive(Debug, Default)]
 pub(super) struct Interim {
-    /// The number of the current request and two flags, in one word, so that whoever pushes learns in one step whether it
+    /// The number of the current request and three flags, in one word, so that whoever pushes learns in one step whether it
     /// was in time. `WAITING` changes only while the queue is locked.
     state: AtomicU64,
-    /// hyper has bytes that it could not write yet.
-    hyper_writes: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -46,9 +46,9 @@ struct Queue {
 impl Interim {
     /// A request has begun; its number. Interim answers to it are taken from now on if it is one for them.
     pub(super) fn begin(&self, takes_them: bool) -> u64 {
-        let next = |state: u64| (state / NUMBER + 1) * NUMBER | if takes_them { OPEN } else { 0 };
-        // Of an answer before this one a part may wait still.
-        let with_queue = |state: u64| Some(next(state) | state & WAITING);
+        let next = |state: u64| (state / NUMBER + 1) * NUMBER + if takes_them { OPEN } else { 0 };
+        // Of the answer before this one a part may wait still.
+        let with_queue = |state: u64| Some(next(state) | state & (WAITING | WRITING));
         let (Ok(before) | Err(before)) = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, with_queue);
         next(before) / NUMBER
     }
@@ -62,14 +62,13 @@ impl Interim {
     pub(super) fn push(&self, request: u64, status: StatusCode, headers: &HeaderMap) -> bool {
         let mut queue = self.queue();
         let state = self.state.load(Ordering::Acquire);
-        let is_open = state & OPEN != 0 && state / NUMBER == request;
-        if !is_open || self.hyper_writes.load(Ordering::Acquire) {
+        if state & (OPEN | WRITING) != OPEN || state / NUMBER != request {
             return false;
         }
         let length = queue.bytes.len();
         write_head(&mut queue.bytes, status, headers);
         let fits = queue.bytes.len() - queue.written <= MAX_WAITING;
-        // The answer may have begun on another thread meanwhile.
+        // hyper's task may have gone on meanwhile.
         let taken =
             fits && self.state.compare_exchange(state, state | WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if !taken {
@@ -78,18 +77,22 @@ impl Interim {
         taken
     }
 
-    /// hyper has bytes for the socket.
-    pub(super) fn hyper_writes(&self) {
-        self.hyper_writes.store(true, Ordering::Release);
+    /// hyper has bytes for the socket. True when there are interim answers to be written before.
+    pub(super) fn hyper_writes(&self) -> bool {
+        let mut state = self.state.load(Ordering::Acquire);
+        if state & WRITING == 0 {
+            state = self.state.fetch_or(WRITING, Ordering::AcqRel);
+        }
+        state & WAITING != 0
     }
 
-    /// The socket has all of hyper's bytes.
-    pub(super) fn hyper_has_written(&self) {
-        self.hyper_writes.store(false, Ordering::Release);
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        self.state.load(Ordering::Acquire) & WAITING != 0
+    /// The socket has all of hyper's bytes. True when there are interim answers to be written now.
+    pub(super) fn hyper_has_written(&self) -> bool {
+        let mut state = self.state.load(Ordering::Acquire);
+        if state & WRITING != 0 {
+            state = self.state.fetch_and(!WRITING, Ordering::AcqRel);
+        }
+        state & WAITING != 0
     }
 
     /// Writes what is queued. Only to be called between two messages, and, until it is ready, before anything else is
@@ -153,12 +156,12 @@ mod tests {
     fn interim_answers_go_out_whole_and_in_order() {
         let interim = Interim::default();
         let request = interim.begin(true);
-        assert!(!interim.is_waiting());
+        assert!(!interim.hyper_has_written());
         assert!(push(&interim, request) && push(&interim, request));
         assert!(interim.push(request, StatusCode::PROCESSING, &HeaderMap::new()));
-        assert!(interim.is_waiting());
+        assert!(interim.hyper_has_written());
         assert_eq!(written(&interim), format!("{HINT}{HINT}HTTP/1.1 102 Processing\r\n\r\n"));
-        assert!(!interim.is_waiting());
+        assert!(!interim.hyper_has_written());
     }
 
     #[test]
@@ -176,16 +179,16 @@ mod tests {
         assert_eq!(written(&interim), format!("{HINT}{HINT}"));
         let old = interim.begin(false);
         assert!(!push(&interim, old));
-        assert!(!interim.is_waiting());
+        assert!(!interim.hyper_writes());
     }
 
     #[test]
     fn they_are_dropped_while_hyper_has_bytes_of_the_answer_before() {
         let interim = Interim::default();
-        interim.hyper_writes();
+        assert!(!interim.hyper_writes());
         let request = interim.begin(true);
         assert!(!push(&interim, request));
-        interim.hyper_has_written();
+        assert!(!interim.hyper_has_written());
         assert!(push(&interim, request));
     }
 
@@ -195,8 +198,8 @@ mod tests {
         let request = interim.begin(true);
         assert!(push(&interim, request));
         interim.close();
-        assert!(interim.is_waiting());
         interim.begin(false);
+        assert!(interim.hyper_writes());
         assert_eq!(written(&interim), HINT);
     }
 

@@ -74,18 +74,15 @@ impl<T: Transport> Socket<T> {
 
     /// Before any of hyper's bytes: interim answers go out first, where a message may begin.
     fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.signals.interim().hyper_writes();
-        if self.between_messages {
+        let waiting = self.signals.interim().hyper_writes();
+        if self.between_messages && waiting {
             ready!(self.poll_interim(cx))?;
-            self.between_messages = false;
         }
+        self.between_messages = false;
         Poll::Ready(Ok(()))
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.signals.interim().is_waiting() {
-            return Poll::Ready(Ok(()));
-        }
         let result = self.signals.interim().poll_write(&mut self.transport, cx);
         self.written(result)
     }
@@ -149,9 +146,10 @@ impl<T: Transport> AsyncWrite for Socket<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes when it has written all it has.
-        self.signals.interim().hyper_has_written();
         self.between_messages = true;
-        ready!(self.poll_interim(cx))?;
+        if self.signals.interim().hyper_has_written() {
+            ready!(self.poll_interim(cx))?;
+        }
         Pin::new(&mut self.transport).poll_flush(cx)
     }
 
