@@ -371,3 +371,20 @@ async fn an_answer_that_begins_during_the_upload_lets_it_go_on() {
         expect(&mut client, piece);
     }
 }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_upload_is_answered_whatever_it_asked_to_upgrade_to() {
+    const REFUSED: &str = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo long";
+    let origin = refusing(REFUSED, false).await;
+    let gateway = Gateway::new(&origin);
+    let mut client = gateway.connect();
+    let length = 32 << 20;
+    write!(
+        client,
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    client.write_all(&vec![b'x'; length]).expect("cut before its answer was read");
+    let mut answered = String::new();
+    client.read_to_string(&mut answered).expect("reset before its answer was read");
+    assert!(answered.starts_with("HTTP/1.1 413 "), "{answered}");
+}

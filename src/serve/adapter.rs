@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tower_service::Service;
 
 use super::answer::{AnswerBody, Answering, Origin};
@@ -40,6 +41,9 @@ where
         let takes_interim = request.version() == Version::HTTP_11;
         let number = self.signals.request_began(!request.body().is_end_stream(), takes_interim);
         let may_end_with_connection = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
+        if let Some(upgrade) = request.extensions().get::<OnUpgrade>() {
+            self.signals.upgrade_offered(upgrade);
+        }
         let origin = Origin { signals: self.signals.clone(), may_end_with_connection };
 
         let announced = request.body().size_hint().lower();

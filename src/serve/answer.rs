@@ -109,7 +109,7 @@ impl Origin {
         B::Data: From<Bytes>,
     {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.signals.report_to_drain();
+            self.signals.upgraded();
         } else if self.signals.must_close() || self.signals.counters().drain.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

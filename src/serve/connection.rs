@@ -6,9 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
@@ -37,8 +39,8 @@ pub(super) trait Protocol: Future<Output = Result<(), hyper::Error>> + Unpin {
     /// No more requests after those that have begun.
     fn finish(&mut self);
 
-    /// The socket, unless an upgrade took it.
-    fn into_socket(self) -> Option<Socket<Self::Transport>>;
+    /// The socket, unless an upgrade took it. `declined` is one that was offered and came to nothing.
+    fn into_socket(self, declined: Option<OnUpgrade>) -> Option<Socket<Self::Transport>>;
 }
 
 pub(super) type Http1<T, S> = UpgradeableConnection<TokioIo<Socket<T>>, Adapter<S>>;
@@ -57,8 +59,14 @@ where
         Pin::new(self).graceful_shutdown();
     }
 
-    fn into_socket(self) -> Option<Socket<T>> {
-        self.into_parts().map(|parts| parts.io.into_inner())
+    fn into_socket(self, declined: Option<OnUpgrade>) -> Option<Socket<T>> {
+        if let Some(parts) = self.into_parts() {
+            return Some(parts.io.into_inner());
+        }
+        // At the end of a connection on which a request once asked for an upgrade, hyper hands the socket over to that,
+        // whatever the request was answered.
+        let upgraded = declined?.now_or_never()?.ok()?;
+        upgraded.downcast::<TokioIo<Socket<T>>>().ok().map(|parts| parts.io.into_inner())
     }
 }
 
@@ -145,7 +153,10 @@ impl<P: Protocol> Future for Connection<P> {
                 Next::Wait(None) => return Poll::Pending,
                 Next::Wait(Some(deadline)) if this.timer.as_mut().cover(deadline, cx) => return Poll::Pending,
                 Next::Wait(Some(_)) => time_is_up = true,
-                end => *this.stage = std::mem::replace(this.stage, Stage::Closed).close(end),
+                end => {
+                    let declined = this.keeper.signals.take_upgrade();
+                    *this.stage = std::mem::replace(this.stage, Stage::Closed).close(end, declined);
+                }
             }
         }
     }
@@ -169,9 +180,9 @@ fn drive<P: Protocol>(protocol: &mut P, cx: &mut Context<'_>) -> Poll<End> {
 }
 
 impl<P: Protocol> Stage<P> {
-    fn close(self, end: Next) -> Self {
+    fn close(self, end: Next, declined: Option<OnUpgrade>) -> Self {
         let Self::Serving(protocol) = self else { return Self::Closed };
-        match (end, protocol.into_socket()) {
+        match (end, protocol.into_socket(declined)) {
             (Next::Linger(last_word), Some(socket)) => {
                 Self::Closing { socket, last_word: Some(last_word), until: Instant::now() + LINGER }
             }

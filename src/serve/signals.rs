@@ -1,8 +1,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use http::{HeaderMap, StatusCode};
+use hyper::upgrade::OnUpgrade;
 
 use super::counters::Counters;
 use super::interim::Interim;
@@ -47,6 +48,8 @@ pub(super) struct Signals {
     /// A drain has to report what becomes of it: it was serving a request when that began, or is a tunnel.
     matters_to_drain: AtomicBool,
     interim: Interim,
+    /// The last upgrade that a request asked for and was not granted.
+    upgrade: Mutex<Option<OnUpgrade>>,
     task: OnceLock<Waker>,
     counters: Arc<Counters>,
 }
@@ -141,6 +144,26 @@ impl Signals {
     pub(super) fn answer_began(&self, ends_with_connection: bool) {
         self.ends_with_connection.store(ends_with_connection, Relaxed);
         self.interim.close();
+    }
+
+    /// A request asks to leave HTTP.
+    pub(super) fn upgrade_offered(&self, upgrade: &OnUpgrade) {
+        *self.upgrade() = Some(upgrade.clone());
+    }
+
+    /// HTTP ends here, and a drain has to report what becomes of the tunnel.
+    pub(super) fn upgraded(&self) {
+        drop(self.take_upgrade());
+        self.report_to_drain();
+    }
+
+    /// Who ends a connection takes it: when hyper gives up the socket it is in there, and holds these signals.
+    pub(super) fn take_upgrade(&self) -> Option<OnUpgrade> {
+        self.upgrade().take()
+    }
+
+    fn upgrade(&self) -> MutexGuard<'_, Option<OnUpgrade>> {
+        self.upgrade.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn answer_ended(&self, complete: bool) {
