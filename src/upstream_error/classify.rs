@@ -47,7 +47,7 @@ fn kind_of(error: &(dyn Error + 'static)) -> Option<UpstreamErrorKind> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return of_io(error.kind());
     }
-    #[cfg(any(feature = "upstream", feature = "serve"))]
+    #[cfg(feature = "proxy")]
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return of_hyper(error);
     }
@@ -69,7 +69,7 @@ fn of_io(kind: io::ErrorKind) -> Option<UpstreamErrorKind> {
     }
 }
 
-#[cfg(any(feature = "upstream", feature = "serve"))]
+#[cfg(feature = "proxy")]
 fn of_hyper(error: &hyper::Error) -> Option<UpstreamErrorKind> {
     if error.is_user() {
         // A body that failed is in the chain, and says more.
