@@ -12,6 +12,7 @@ use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::strict::StrictLayer;
 
 use support::{Answer, NoBody, block_on, request};
 
@@ -41,8 +42,9 @@ cost!(none, Answer);
 cost!(client_ip, ClientIpLayer::new().layer(Answer));
 cost!(ip_filter, ClientIpLayer::new().layer(IpFilterLayer::new().deny(support::many_ranges(10_000)).layer(Answer)));
 cost!(request_id, RequestIdLayer::new().layer(Answer));
+cost!(strict, StrictLayer::new().layer(Answer));
 cost!(proxy, ProxyService::new(Answer).strip_prefix("/api").unwrap());
 cost!(stack, support::stack());
 
-library_benchmark_group!(name = layers; benchmarks = none, client_ip, ip_filter, request_id, proxy, stack);
+library_benchmark_group!(name = layers; benchmarks = none, client_ip, ip_filter, request_id, strict, proxy, stack);
 main!(library_benchmark_groups = layers);

@@ -9,6 +9,7 @@ use tower_gateway::client_ip::{CidrSet, ClientIpLayer, ForwardingHeader};
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::strict::StrictLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
 use support::{Answer, block_on, cidrs, request};
@@ -43,6 +44,7 @@ fn layers(criterion: &mut Criterion) {
         let set = SetRequestIdLayer::new(header.clone(), MakeRequestUuid);
         call(bencher, set.layer(PropagateRequestIdLayer::new(header).layer(Answer)));
     });
+    group.bench_function("strict", |bencher| call(bencher, StrictLayer::new().layer(Answer)));
     group.bench_function("proxy", |bencher| call(bencher, ProxyService::new(Answer).strip_prefix("/api").unwrap()));
     group.bench_function("stack", |bencher| call(bencher, support::stack()));
     group.finish();

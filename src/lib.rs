@@ -8,7 +8,7 @@
 //! # The way of a request
 //!
 //! ```text
-//! client ip -> request id and trace -> ip filter -> proxy (rewrite, strip hop-by-hop) -> balance -> connection
+//! client ip -> request id and trace -> strict -> ip filter -> proxy (rewrite, strip hop-by-hop) -> balance -> connection
 //! ```
 //!
 //! and back. What the layers know of one request they tell each other through its [`RequestContext`]; what one of them
@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | `client-ip` | yes | [`ClientIpLayer`](client_ip::ClientIpLayer): who the client is, behind trusted proxies |
 //! | `request-id` | yes | [`RequestIdLayer`](request_id::RequestIdLayer): one id and one W3C trace context for each request |
+//! | `strict` | yes | [`StrictLayer`](strict::StrictLayer): requests that can be read in one way only, their path in normal form |
 //! | `ip-filter` | yes | [`IpFilterLayer`](ip_filter::IpFilterLayer): allow and deny by CIDR |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
@@ -55,6 +56,8 @@ mod rejection;
 pub mod request_id;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "strict")]
+pub mod strict;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace_context;

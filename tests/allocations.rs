@@ -9,6 +9,7 @@ use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::strict::StrictLayer;
 
 /// Allocations of one call, the request and its context made before, the answer dropped after.
 fn allocations<S>(mut service: S) -> u64
@@ -40,6 +41,7 @@ fn each_layer_allocates_what_it_says() {
     assert_eq!(allocations(ClientIpLayer::new().layer(Answer)), 0);
     let filter = IpFilterLayer::new().deny(support::cidrs(["198.51.100.0/24"]));
     assert_eq!(allocations(ClientIpLayer::new().layer(filter.layer(Answer))), 0);
+    assert_eq!(allocations(StrictLayer::new().layer(Answer)), 0);
     // The id and the trace, and the header map's growth for two more fields.
     assert_eq!(allocations(RequestIdLayer::new().layer(Answer)), 6);
     // The new path, X-Forwarded-For, the request map's growth, and the Date that this origin left out, in a new map.

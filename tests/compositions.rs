@@ -32,6 +32,7 @@ use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::strict::StrictLayer;
 use tower_gateway::{ClientIp, RequestContext};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
@@ -84,8 +85,8 @@ macro_rules! compositions {
 
 compositions! {
     // Ours alone, in the order of the house and in the opposite one.
-    ours: ClientIpLayer::new(), RequestIdLayer::new(), IpFilterLayer::new();
-    ours_upside_down: IpFilterLayer::new(), RequestIdLayer::new(), ClientIpLayer::new();
+    ours: ClientIpLayer::new(), RequestIdLayer::new(), StrictLayer::new(), IpFilterLayer::new();
+    ours_upside_down: IpFilterLayer::new(), StrictLayer::new(), RequestIdLayer::new(), ClientIpLayer::new();
     every_kind: Transparent, plenty(), Deferred, Holding::default(), Transparent;
 
     // Cors or Timeout would not compile directly around Trace or RequestBodyLimit.
@@ -93,6 +94,7 @@ compositions! {
     cors_cured_by_a_refusing_one: cors(), IpFilterLayer::new(), body_limit();
     cors_cured_by_a_guarded_body: cors(), Holding::default(), trace();
     timeout_cured: timeout(), RequestIdLayer::new(), body_limit(), IpFilterLayer::new();
+    timeout_cured_by_a_strict_one: timeout(), StrictLayer::new(), trace();
     timeout_cured_by_a_deferred_one: timeout(), Deferred, trace();
     cured_twice: timeout(), Holding::default(), trace(), cors(), Transparent, body_limit(), plenty();
 
@@ -106,8 +108,8 @@ compositions! {
     two_request_ids: SetRequestIdLayer::x_request_id(MakeRequestUuid), RequestIdLayer::new(),
         PropagateRequestIdLayer::x_request_id(), ClientIpLayer::new(), timeout();
     ours_around_theirs: IpFilterLayer::new(), timeout(), cors(), compression(), ClientIpLayer::new();
-    the_way_of_a_request: ClientIpLayer::new(), RequestIdLayer::new(), trace(), IpFilterLayer::new(), cors(),
-        compression(), Holding::default(), timeout(), layer_fn(ProxyService::new);
+    the_way_of_a_request: ClientIpLayer::new(), RequestIdLayer::new(), StrictLayer::new(), trace(),
+        IpFilterLayer::new(), cors(), compression(), Holding::default(), timeout(), layer_fn(ProxyService::new);
     theirs_around_the_proxy: cors(), timeout(), compression(), layer_fn(ProxyService::new);
     theirs_around_ours: SetRequestIdLayer::x_request_id(MakeRequestUuid), PropagateRequestIdLayer::x_request_id(),
         compression(), Holding::default(), IpFilterLayer::new();
@@ -180,7 +182,11 @@ fn from_a_client<B>(mut request: Request<B>) -> Request<B> {
 }
 
 fn post() -> Request<axum::body::Body> {
-    Request::post("/").header("origin", "https://example.test").body("over and out".into()).unwrap()
+    Request::post("/")
+        .header("host", "example.test")
+        .header("origin", "https://example.test")
+        .body("over and out".into())
+        .unwrap()
 }
 
 /// Three requests, since an instance that lives long is not one that is used once.
@@ -242,6 +248,7 @@ where
     ServiceBuilder::new()
         .layer(ClientIpLayer::new())
         .layer(RequestIdLayer::new())
+        .layer(StrictLayer::new().skip(|head| !head.headers().contains_key("host")))
         .layer(IpFilterLayer::new())
         .service(inner)
 }

@@ -14,6 +14,7 @@ use tower_gateway::client_ip::{CidrSet, ClientIpLayer};
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::strict::StrictLayer;
 use tower_gateway::{Connection, RequestContext};
 
 pub type NoBody = Empty<Bytes>;
@@ -59,6 +60,7 @@ pub fn stack()
     ServiceBuilder::new()
         .layer(ClientIpLayer::new())
         .layer(RequestIdLayer::new())
+        .layer(StrictLayer::new())
         .layer(IpFilterLayer::new().deny(cidrs(["198.51.100.0/24"])))
         .service(ProxyService::new(Answer).strip_prefix("/api").expect("a prefix"))
 }

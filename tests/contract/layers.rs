@@ -9,6 +9,7 @@ use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::strict::StrictLayer;
 use tower_gateway::testing::contract::{self, assert_contract, assert_transparent};
 use tower_gateway::testing::{Origin, Readiness, TestBody};
 use tower_gateway::{ClientIp, RequestContext};
@@ -52,6 +53,15 @@ fn ip_filter_keeps_the_contract() {
     assert_transparent(&IpFilterLayer::new());
     // Whose client is not known is refused.
     contract::of("ip filter", IpFilterLayer::new).admitted(from_a_client).refused(Request::builder).assert();
+}
+
+#[test]
+fn strict_keeps_the_contract() {
+    assert_contract(&StrictLayer::new());
+    assert_transparent(&StrictLayer::new());
+    // Without a Host it is refused.
+    let with_host = || Request::builder().header("host", "a");
+    contract::of("strict", StrictLayer::new).admitted(with_host).refused(Request::builder).assert();
 }
 
 /// Not a layer, but it wraps a client as one does.

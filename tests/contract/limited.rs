@@ -16,6 +16,7 @@ use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::strict::StrictLayer;
 use tower_gateway::{ClientIp, RequestContext};
 
 use crate::samples::{Deferred, Holding, Refusing, Transparent};
@@ -37,9 +38,9 @@ where
     answer.expect("it answers").map_err(Into::into).unwrap().status().as_u16()
 }
 
-/// From a client that is known, for the layers that ask.
+/// From a client that is known and to a host that is named, for the layers that ask.
 fn get() -> Request<Body> {
-    let mut request = Request::new(Body::default());
+    let mut request = Request::builder().header("host", "a").body(Body::default()).unwrap();
     let client = ClientIp::from_peer(SocketAddr::from(([192, 0, 2, 7], 4711)), 64);
     RequestContext::of(request.extensions_mut()).set_client_ip(client);
     request
@@ -91,6 +92,7 @@ fn trace() -> Request<Body> {
     Request::builder().method("TRACE").body(Body::default()).unwrap()
 }
 
+/// From nobody that is known, and to no host.
 fn from_nobody() -> Request<Body> {
     Request::new(Body::default())
 }
@@ -99,6 +101,7 @@ over_limits! {
     client_ip: ClientIpLayer::new(), None;
     request_id: RequestIdLayer::new(), None;
     ip_filter: IpFilterLayer::new(), Some(from_nobody);
+    strict: StrictLayer::new(), Some(from_nobody);
     proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);
