@@ -74,6 +74,19 @@ pub use self::service::Strict;
 /// The future of [`Strict`].
 pub use crate::future::InnerOrOwn as StrictFuture;
 
+/// The form that [`StrictLayer`] gives `path`, or `None` where it refuses it. A route whose own path has another form is
+/// never matched.
+///
+/// ```
+/// use tower_gateway::strict::normal_path;
+///
+/// assert_eq!(normal_path("/a/%2e./%62//c").as_deref(), Some("/b/c"));
+/// assert_eq!(normal_path("/../etc"), None);
+/// ```
+pub fn normal_path(path: &str) -> Option<std::borrow::Cow<'_, str>> {
+    path::normalise(path).ok()
+}
+
 /// What becomes of `%2F` in a path: a slash to some, part of a name to others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EncodedSlashes {

@@ -11,6 +11,7 @@ use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
 use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::serve::{ServeBody, Server};
+use tower_gateway::strict::{EncodedSlashes, StrictLayer};
 use tower_gateway::upstream::{Balance, Client, Upstream};
 
 use crate::config::server::ClientIpFrom;
@@ -67,6 +68,9 @@ impl Assembly {
             .layer(self.client_ip.clone())
             // Next, so that every answer carries the id, and every refusal names it.
             .layer(self.request_id.clone())
+            // Next, since whatever decides on a path or a host must see the one that is used. What becomes of an encoded
+            // slash is the route's to say.
+            .layer(StrictLayer::new().encoded_slashes(EncodedSlashes::Keep))
             // The health path, then the routes: each ends in a proxy, which strips what must not reach the origin last of
             // all, so that no layer before it can put it back.
             .service(Routes::new(self.health.clone(), self.routes()))
@@ -106,7 +110,13 @@ fn route(config: &Config, name: &str, route: &config::Route) -> Result<Route<()>
         None => proxy,
         Some(prefix) => proxy.strip_prefix(prefix)?,
     };
-    Ok(Route { name: name.into(), path: route.path.as_str().into(), path_match: route.path_match, service })
+    Ok(Route {
+        name: name.into(),
+        path: route.path.as_str().into(),
+        path_match: route.path_match,
+        encoded_slashes: route.encoded_slashes,
+        service,
+    })
 }
 
 fn client_ip(server: &config::Server) -> ClientIpLayer {

@@ -10,6 +10,7 @@ use http_body::Body;
 use tower::Service;
 use tower_gateway::body::ResponseBody;
 use tower_gateway::proxy::{ForwardBody, ProxyBody, ProxyFuture, ProxyService};
+use tower_gateway::strict::EncodedSlashes;
 use tower_gateway::{BoxError, Reason, Rejection, RequestContext, RouteName};
 
 use crate::config::route::PathMatch;
@@ -29,14 +30,15 @@ pub(crate) struct Route<C> {
     pub(crate) name: RouteName,
     pub(crate) path: Arc<str>,
     pub(crate) path_match: PathMatch,
+    pub(crate) encoded_slashes: EncodedSlashes,
     pub(crate) service: ProxyService<C>,
 }
 
 impl<C> Route<C> {
     /// The same route, served by what `change` makes of its service.
     pub(crate) fn map_service<D>(self, change: impl FnOnce(ProxyService<C>) -> ProxyService<D>) -> Route<D> {
-        let Self { name, path, path_match, service } = self;
-        Route { name, path, path_match, service: change(service) }
+        let Self { name, path, path_match, encoded_slashes, service } = self;
+        Route { name, path, path_match, encoded_slashes, service: change(service) }
     }
 
     fn matches(&self, path: &str) -> bool {
@@ -87,6 +89,10 @@ where
         };
         if let Some(context) = context {
             context.set_route(route.name.clone());
+        }
+        if !route.encoded_slashes.admits(path) {
+            let rejection = Rejection::new("router", Reason::BadRequest).detail("the path holds an encoded slash");
+            return Either::Left(ready(Ok(refuse(context, rejection).map(ResponseBody::own))));
         }
         Either::Right(route.service.clone().call(request))
     }

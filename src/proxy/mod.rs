@@ -20,7 +20,8 @@
 //!
 //! # What it does to a request
 //!
-//! - The path loses its prefix and may be rewritten; the query is kept byte for byte.
+//! - The path loses its prefix and may be rewritten; the query is kept byte for byte. What is left must
+//!   not begin with `//` nor hold a dot segment, however it is written, or the answer is a 400.
 //! - Hop-by-hop fields, and those that `Connection` names, are removed (RFC 9110 section 7.6.1) before the proxy sets its
 //!   own, so that nothing a client names can remove those. Framing is never copied: the client frames the body anew.
 //! - `X-Forwarded-For`, `-Proto` and `-Host`, `Forwarded` (RFC 7239) and `Via` say where the request came from. What the

@@ -38,8 +38,12 @@ impl PathRules {
         self.rewrite = Some(rewrite);
     }
 
-    /// The path and query to send for `uri`. `None` when a rewrite made something that is not a path.
+    /// The path and query to send for `uri`. `None` when they are not a path, or one that an origin may take for another.
     pub(super) fn apply(&self, uri: &Uri) -> Option<PathAndQuery> {
+        self.rewritten(uri).filter(|target| is_unambiguous(target.path()))
+    }
+
+    fn rewritten(&self, uri: &Uri) -> Option<PathAndQuery> {
         let Some(given) = uri.path_and_query() else {
             return Some(PathAndQuery::from_static("/"));
         };
@@ -70,6 +74,40 @@ fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
         rest if rest.starts_with('/') => Some(rest),
         _ => None,
     }
+}
+
+/// False for `//host/..`, which names an authority to some (RFC 3986 section 4.2), and for dot segments, with which a path
+/// leaves what it was matched as: `/public/../admin`, below an origin's base path as well. However they are dressed:
+/// percent-encoded, with path parameters, between backslashes or encoded slashes.
+fn is_unambiguous(path: &str) -> bool {
+    !path.starts_with("//") && !holds_dot_segment(path.as_bytes())
+}
+
+fn holds_dot_segment(mut path: &[u8]) -> bool {
+    let is_dot_segment = |dots| matches!(dots, Some(1 | 2));
+    // Since the last separator, as long as there is nothing else.
+    let mut dots: Option<usize> = None;
+    while let Some((byte, rest)) = next_decoded(path) {
+        path = rest;
+        dots = match byte {
+            b'/' | b'\\' | b';' if is_dot_segment(dots) => return true,
+            b'/' | b'\\' => Some(0),
+            b'.' => dots.map(|dots| dots + 1),
+            _ => None,
+        };
+    }
+    is_dot_segment(dots)
+}
+
+fn next_decoded(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    if let [b'%', high, low, rest @ ..] = bytes
+        && let (Some(high), Some(low)) = (digit(high), digit(low))
+    {
+        return Some(((high << 4 | low) as u8, rest));
+    }
+    let (first, rest) = bytes.split_first()?;
+    Some((*first, rest))
 }
 
 #[cfg(test)]
@@ -110,6 +148,36 @@ mod tests {
         assert_eq!(sent(&rules, "/api/users?a=1"), "/v2/users?a=1");
         rules.set_rewrite(Arc::new(|_| "no slash".to_owned()));
         assert!(rules.apply(&"/api/users".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn what_is_left_names_no_other_path_and_no_authority() {
+        let rules = rules("/api");
+        for target in [
+            "/api//admin",
+            "/api/../admin",
+            "/api/.",
+            "/api/a/..",
+            "/api/%2e%2E/admin",
+            "/api/.%2e;x/admin",
+            "/api/..;/admin",
+            "/api/a%2F..%2fb",
+            "/api/a%5c..\\b",
+            "//example.com/a",
+            "/other/../api",
+        ] {
+            assert!(rules.apply(&target.parse().unwrap()).is_none(), "{target}");
+        }
+        for target in ["/api/...", "/api/a.b/..c/.d", "/api/a//b", "/api/a;../b", "/api/a?/../b", "/api/%252e%252e/b"] {
+            assert_eq!(sent(&rules, target), target["/api".len()..]);
+        }
+    }
+
+    #[test]
+    fn a_rewrite_makes_no_dot_segment_either() {
+        let mut rules = PathRules::default();
+        rules.set_rewrite(Arc::new(|path| format!("/v2/..{path}")));
+        assert!(rules.apply(&"/users".parse().unwrap()).is_none());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn prepare(
         return Err(refuse(Reason::LoopDetected, "the request has passed this gateway before"));
     }
     let path = settings.path.apply(&parts.uri);
-    let Some(path) = path else { return Err(refuse(Reason::BadRequest, "the path cannot be rewritten")) };
+    let Some(path) = path else { return Err(refuse(Reason::BadRequest, "the path cannot be forwarded")) };
     let host = host_of(parts);
 
     strip_hop_by_hop(&mut parts.headers);

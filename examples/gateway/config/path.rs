@@ -1,6 +1,7 @@
 //! Paths of requests, as they are compared with those on the wire.
 
 use http::uri::PathAndQuery;
+use tower_gateway::strict::normal_path;
 
 use super::value::{Form, Value};
 
@@ -23,6 +24,18 @@ impl Form for RequestPath {
         if let Some(problem) = problem(&text.text) {
             value.fault(&format!("{} {problem}", text.quoted()));
             return None;
+        }
+        match normal_path(&text.text) {
+            None => {
+                value.fault(&format!("{} is refused in every request; write another path", text.quoted()));
+                return None;
+            }
+            Some(normal) if normal != text.text => {
+                let quoted = text.quoted();
+                value.fault(&format!("{quoted} is {normal:?} when it is matched; write that"));
+                return None;
+            }
+            Some(_) => {}
         }
         Some(text.text)
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use tower_gateway::strict::EncodedSlashes;
+
 use super::forms::{Locate, Located, OrFalse};
 use super::path::{PathPrefix, RequestPath, is_prefix_by_segments};
 use super::reader::Reader;
@@ -20,6 +22,7 @@ pub(crate) struct Route {
     pub(crate) upstream: String,
     /// A prefix of `path` by whole segments; begins with "/" and does not end with it.
     pub(crate) strip_prefix: Option<String>,
+    pub(crate) encoded_slashes: EncodedSlashes,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -38,6 +41,7 @@ pub(super) struct RouteKeys {
     path_match: Setting<PathMatch>,
     pub(super) upstream: Setting<Located<Text>>,
     strip_prefix: Setting<Option<Located<String>>>,
+    encoded_slashes: Setting<EncodedSlashes>,
     timeouts: Setting<Option<Timeouts>>,
 }
 
@@ -63,7 +67,6 @@ impl Table for RouteKeys {
         "redirect",
         "rewrite_path",
         "rate_limit",
-        "encoded_slashes",
         "plugins",
         "cors",
         "auth",
@@ -79,6 +82,7 @@ impl Table for RouteKeys {
             path_match: keys.setting::<PathMatch>("match"),
             upstream: keys.setting::<Locate<UpstreamName>>("upstream"),
             strip_prefix: keys.setting::<OrFalse<Locate<PathPrefix>>>("strip_prefix"),
+            encoded_slashes: keys.setting::<SlashRule>("encoded_slashes"),
             timeouts: keys.setting::<OrFalse<Timeouts>>("timeouts"),
         };
         keys.optional::<OrFalse<Response>>("response");
@@ -93,6 +97,7 @@ pub(super) fn resolve(reader: &Reader<'_>, named: Named<RouteKeys>, defaults: &R
     let path_match = own.path_match.or(&defaults.path_match);
     let upstream = own.upstream.or(&defaults.upstream);
     let strip_prefix = own.strip_prefix.or(&defaults.strip_prefix);
+    let encoded_slashes = own.encoded_slashes.or(&defaults.encoded_slashes);
     let timeouts = own.timeouts.or(&defaults.timeouts);
 
     if let Setting::Absent = path {
@@ -120,6 +125,7 @@ pub(super) fn resolve(reader: &Reader<'_>, named: Named<RouteKeys>, defaults: &R
         path_match,
         upstream: upstream.value.text.clone(),
         strip_prefix: strip_prefix.map(|prefix| prefix.value),
+        encoded_slashes: encoded_slashes.given().copied().unwrap_or_default(),
         timeouts,
     });
     Some(Resolved { name: named.name, table: named.path, at: named.at, matched, route })
@@ -145,6 +151,21 @@ impl Form for PathMatch {
     fn read(value: &Value<'_>) -> Option<PathMatch> {
         let built = [("prefix", PathMatch::Prefix), ("exact", PathMatch::Exact)];
         value.word::<Self, _>(&built, &[])
+    }
+}
+
+/// What becomes of `%2F` in a path.
+struct SlashRule;
+
+impl Form for SlashRule {
+    type Output = EncodedSlashes;
+
+    fn expects() -> String {
+        r#""refuse" or "keep""#.to_owned()
+    }
+
+    fn read(value: &Value<'_>) -> Option<EncodedSlashes> {
+        value.word::<Self, _>(&[("refuse", EncodedSlashes::Refuse), ("keep", EncodedSlashes::Keep)], &[])
     }
 }
 

@@ -2,6 +2,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use http::HeaderName;
+use tower_gateway::strict::EncodedSlashes;
 
 use super::super::route::{PathMatch, Route};
 use super::super::server::{ClientIpFrom, Server};
@@ -67,6 +68,7 @@ path = "/api/users"
 match = "prefix"
 upstream = "users"
 strip_prefix = "/api/"
+encoded_slashes = "keep"
 timeouts.response_head = "2s"
 timeouts.body_idle = "none"
 timeouts.upgrade_idle = "5m"
@@ -148,6 +150,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             path_match: PathMatch::Prefix,
             upstream: "users".to_owned(),
             strip_prefix: Some("/api".to_owned()),
+            encoded_slashes: EncodedSlashes::Keep,
             timeouts: Timeouts { response_head: seconds(2), body_idle: None, total: None, upgrade_idle: seconds(300) },
         }
     );
@@ -213,6 +216,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
             path_match: PathMatch::Prefix,
             upstream: "users".to_owned(),
             strip_prefix: None,
+            encoded_slashes: EncodedSlashes::Refuse,
             timeouts: Timeouts {
                 response_head: seconds(30),
                 body_idle: seconds(60),

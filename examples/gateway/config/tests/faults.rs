@@ -85,7 +85,6 @@ fn what_is_known_and_not_built_says_so() {
         "redirect = {}",
         "rewrite_path = \"\"",
         "rate_limit = []",
-        "encoded_slashes = \"refuse\"",
         "plugins = {}",
         "cors = false",
     ] {

@@ -314,3 +314,23 @@ fn the_health_path_can_be_lifted() {
     let config = accepted(parse(&format!("[health]\npath = \"none\"\n{}", super::MINIMAL)));
     assert_eq!(config.health.path, None);
 }
+
+#[test]
+fn a_path_that_no_request_has_when_it_is_matched_is_a_fault() {
+    for (path, problem) in [
+        ("/a//b", "is \"/a/b\" when it is matched; write that"),
+        ("/%61dmin", "is \"/admin\" when it is matched; write that"),
+        ("/a%2fb", "is \"/a%2Fb\" when it is matched; write that"),
+        ("/../a", "is refused in every request; write another path"),
+        ("/a%zz", "is refused in every request; write another path"),
+    ] {
+        let fault = only_fault(route(&format!("path = \"{path}\"")));
+        assert!(fault.ends_with(problem), "{fault}");
+    }
+}
+
+#[test]
+fn encoded_slashes_are_refused_or_kept() {
+    let fault = only_fault(route("path = \"/\"\nencoded_slashes = \"decode\""));
+    assert!(fault.contains(r#""refuse" or "keep""#), "{fault}");
+}
