@@ -14,7 +14,7 @@ use super::answer::{AnswerBody, Answering, Origin};
 use super::body::ServeBody;
 use super::signals::Signals;
 use crate::body::RequestBodyError;
-use crate::{Connection, InterimSink, Oneshot, Rejection, RequestContext};
+use crate::{Connection, InterimSink, Oneshot, Reason, Rejection, RequestContext};
 
 /// A tower service as hyper calls one, for the requests of one connection.
 ///
@@ -48,6 +48,11 @@ where
 
         let announced = request.body().size_hint().lower();
         let mut request = request.map(|incoming| ServeBody::new(incoming, self.max_body_bytes, &self.signals));
+        if self.signals.framing_is_in_doubt() {
+            let rejection =
+                Rejection::new("serve", Reason::BadRequest).detail("the length of the message is ambiguous");
+            return Answering::refused(origin, rejection);
+        }
         if let Some(limit) = self.max_body_bytes.filter(|limit| announced > *limit) {
             let reason = RequestBodyError::TooLarge { limit }.reason();
             return Answering::refused(origin, Rejection::new("serve", reason));

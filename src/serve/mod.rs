@@ -54,6 +54,7 @@
 //! |---|---|---|
 //! | 400, 414, 431 | the request is not HTTP/1.1, or its head is too long | bare |
 //! | 408 | a head that began does not come to its end in time | bare |
+//! | 400 | `Content-Length` beside `Transfer-Encoding`, or more than once | problem document |
 //! | 413 | `Content-Length` is beyond the limit on bodies | problem document |
 //! | 500 | the service failed or panicked | problem document |
 //!
@@ -70,6 +71,7 @@ mod connection;
 mod counters;
 mod deadlines;
 mod error;
+mod framing;
 mod handle;
 mod interim;
 mod listen;

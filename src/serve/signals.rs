@@ -29,6 +29,12 @@ pub(super) struct Signals {
     /// The client has closed its sending side, and hyper was not told.
     eof_held: AtomicBool,
     eof_released: AtomicBool,
+    /// The first request, counted from 0, whose framing is in doubt; `u64::MAX` when there is none.
+    doubtful_from: AtomicU64,
+    /// The protocol was switched.
+    is_tunnel: AtomicBool,
+    /// Requests that were handed to the service so far.
+    requests: AtomicU64,
     /// The service holds a request body that has not ended.
     body_open: AtomicBool,
     /// The service waits for a piece of it.
@@ -69,7 +75,7 @@ pub(super) struct Seen {
 
 impl Signals {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { counters, ..Self::default() }
+        Self { counters, doubtful_from: AtomicU64::new(u64::MAX), ..Self::default() }
     }
 
     /// The worker's, which every part of a connection may have something to add to.
@@ -127,10 +133,21 @@ impl Signals {
         self.eof_released.store(true, Relaxed);
     }
 
+    /// The framing of this request, counted from 0, and of those after it is in doubt.
+    pub(super) fn doubt_framing_from(&self, request: u64) {
+        self.doubtful_from.store(request, Relaxed);
+    }
+
+    /// The connection speaks no HTTP any more.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.is_tunnel.load(Relaxed)
+    }
+
     // === The service ===
 
     /// The number by which interim answers to the request are known.
     pub(super) fn request_began(&self, with_body: bool, takes_interim: bool) -> u64 {
+        self.requests.store(self.requests.load(Relaxed) + 1, Relaxed);
         self.serving.store(true, Relaxed);
         self.served.store(true, Relaxed);
         self.head_begun.store(false, Relaxed);
@@ -139,6 +156,11 @@ impl Signals {
         self.body_wanted.store(false, Relaxed);
         self.body_bytes.store(0, Relaxed);
         self.interim.begin(takes_interim)
+    }
+
+    /// True when it cannot be told where this request ends, or not in one way.
+    pub(super) fn framing_is_in_doubt(&self) -> bool {
+        self.requests.load(Relaxed) > self.doubtful_from.load(Relaxed)
     }
 
     pub(super) fn answer_began(&self, ends_with_connection: bool) {
@@ -153,6 +175,7 @@ impl Signals {
 
     /// HTTP ends here, and a drain has to report what becomes of the tunnel.
     pub(super) fn upgraded(&self) {
+        self.is_tunnel.store(true, Relaxed);
         drop(self.take_upgrade());
         self.report_to_drain();
     }

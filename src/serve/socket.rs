@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::admission::Ticket;
+use super::framing::FramingWatch;
 use super::signals::Signals;
 
 /// What carries a connection.
@@ -30,6 +31,7 @@ impl Transport for TcpStream {
 pub(super) struct Socket<T: Transport> {
     transport: T,
     signals: Arc<Signals>,
+    framing: FramingWatch,
     ticket: Ticket,
     /// No part of a message has been written that is not whole.
     between_messages: bool,
@@ -37,7 +39,7 @@ pub(super) struct Socket<T: Transport> {
 
 impl<T: Transport> Socket<T> {
     pub(super) fn new(transport: T, signals: Arc<Signals>, ticket: Ticket) -> Self {
-        Self { transport, signals, ticket, between_messages: true }
+        Self { transport, signals, framing: FramingWatch::default(), ticket, between_messages: true }
     }
 
     pub(super) fn reset_when_dropped(&self) {
@@ -100,6 +102,11 @@ impl<T: Transport> AsyncRead for Socket<T> {
         ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.signals.bytes_arrived();
+            if !self.signals.is_tunnel()
+                && let Some(request) = self.framing.scan(&buf.filled()[before..])
+            {
+                self.signals.doubt_framing_from(request);
+            }
         } else if self.signals.hold_eof() {
             // hyper takes it for a client that left, and drops the request. It may also be one that has sent all it
             // has and waits for the answer; the task gives it a moment.
