@@ -225,6 +225,48 @@ async fn the_longest_path_wins_and_an_exact_one_before_a_prefix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_path_that_is_matched_is_the_path_that_is_sent() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let admin = RawOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nadmin").await;
+    let gateway = Gateway::with_config(&config(
+        &origin,
+        &format!(
+            "[upstreams.admin]\nservers = [\"{}\"]\n[routes.admin]\npath = \"/api/admin\"\nupstream = \"admin\"",
+            admin.url()
+        ),
+    ));
+    for path in ["/api/x/../admin", "/api//admin", "/api/%61dmin", "/api/%2e/admin", "//api/x/%2e%2E/admin/"] {
+        assert!(gateway.get(path).ends_with("admin"), "{path}");
+    }
+    for path in ["/api/..;/admin", "/api/x%5c..%5cadmin", "/api/../../admin", "/api/admin%00", "/api/x%2Fy"] {
+        let answer = gateway.get(path);
+        assert_eq!(
+            (status(&answer), field(&answer, "content-type")),
+            ("400", Some("application/problem+json")),
+            "{path}"
+        );
+        assert!(answer.contains(&format!("\"request_id\":\"{}\"", field(&answer, "x-request-id").unwrap())));
+    }
+    assert!(origin.is_untouched());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encoded_slashes_are_each_routes_to_decide() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let more = format!(
+        "[upstreams.keep]\nservers = [\"{}\"]\n\
+         [routes.keep]\npath = \"/keep\"\nupstream = \"keep\"\nencoded_slashes = \"keep\"",
+        origin.url()
+    );
+    let gateway = Gateway::with_config(&config(&origin, &more));
+    assert_eq!(status(&gateway.get("/api/a%2Fb")), "400");
+    assert_eq!(status(&gateway.get("/keep/a%2fb")), "200");
+    assert!(origin.received().await.starts_with("GET /keep/a%2Fb HTTP/1.1\r\n"));
+    // It separates no segments.
+    assert_eq!(status(&gateway.get("/keep%2Fa")), "404");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_servers_share_the_requests() {
     let one = RawOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none").await;
     let two = RawOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo").await;
