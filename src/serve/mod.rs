@@ -58,6 +58,14 @@
 //! | 413 | `Content-Length` is beyond the limit on bodies | problem document |
 //! | 500 | the service failed or panicked | problem document |
 //!
+//! Bare is what hyper says before there is a request that a service could be given, so no layer can change or log it. The
+//! 400s among these: a malformed request line, or a version other than HTTP/1.0 and 1.1; control characters, bare carriage
+//! returns, folded lines and white space before a colon in the fields, or a field without a name; a `Content-Length` that
+//! is not a decimal number or is followed by a different one; a `Transfer-Encoding` that does not end in `chunked`, or
+//! stands in HTTP/1.0. A line may end in a bare line feed (RFC 9112 section 2.2), not in a chunked body. What is
+//! well formed and still ambiguous, such as the target and the Host, is for the service:
+//! [`StrictLayer`](crate::strict::StrictLayer) refuses it.
+//!
 //! After each of them the connection is closed; what the client still sends is read for up to 5 s, so that the answer is
 //! not lost to a reset. An error of the service is counted and not told to the client; a service that wants to say more
 //! answers with a response. A panic costs its own connection and nothing else. Where an HTTP/1.0 answer without a length
