@@ -64,6 +64,15 @@ async fn one_connection_serves_one_request_after_another() {
 }
 
 #[tokio::test]
+async fn a_connection_is_not_kept_when_none_is_to_be() {
+    let (origin, _) = counting(usize::MAX).await;
+    let client = Client::new(builder(&origin).keep_alive_timeout(Duration::ZERO).build().unwrap());
+    for expected in ["1", "2"] {
+        assert_eq!(answered(&client).await, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_the_origin_closed_while_idle_is_replaced() {
     let (origin, _) = counting(1).await;
     let client = Client::new(builder(&origin).build().unwrap());

@@ -4,10 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, Version, request, response};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::{ForwardBody, ProxyBody};
+use super::date;
 use super::error::rejection;
 use super::fields::strip_hop_by_hop;
 use super::service::Settings;
@@ -132,10 +132,8 @@ impl Exchange {
             // RFC 9110 section 8.6: a 204 has no Content-Length.
             parts.headers.remove(CONTENT_LENGTH);
         }
-        if !parts.headers.contains_key(DATE)
-            && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now()))
-        {
-            parts.headers.insert(DATE, date);
+        if !parts.headers.contains_key(DATE) {
+            parts.headers.insert(DATE, date::now());
         }
         let timeouts = &self.settings.timeouts;
         let total = deadline(self.start, timeouts.total);
