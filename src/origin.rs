@@ -4,7 +4,7 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 /// An origin that every request goes to: what an absolute URI needs besides the path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     scheme: Scheme,
     authority: Authority,

@@ -16,6 +16,7 @@ pub struct Server {
     origin: Origin,
     host: HeaderValue,
     weight: u32,
+    max_connections: usize,
     in_flight: AtomicUsize,
     connects: AtomicUsize,
     pub(super) connections: Arc<Limit<Box<Connection>>>,
@@ -30,10 +31,17 @@ impl Server {
             resolver: Arc::new(Resolver::new(origin.authority(), 80)),
             origin,
             weight,
+            max_connections,
             in_flight: AtomicUsize::new(0),
             connects: AtomicUsize::new(0),
             connections: Limit::new(max_connections),
         })
+    }
+
+    /// True when `other` is the same server with the same settings.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let settings = |server: &Self| (server.weight, server.max_connections);
+        self.origin == other.origin && settings(self) == settings(other)
     }
 
     /// `host:port`, as it was configured.

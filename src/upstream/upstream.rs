@@ -57,6 +57,7 @@ pub struct UpstreamBuilder {
     balance: Balance,
     max_connections: usize,
     settings: Settings,
+    adopted: Option<Upstream>,
 }
 
 impl Upstream {
@@ -81,6 +82,7 @@ impl Upstream {
                 queue_timeout: Duration::from_secs(1),
                 dns_refresh: Duration::from_secs(30),
             },
+            adopted: None,
         }
     }
 
@@ -150,6 +152,14 @@ impl UpstreamBuilder {
         self
     }
 
+    /// Takes over the servers of `old` that are the same here, with what is in flight at them, their limit on connections
+    /// and their addresses: a reload changes settings and forgets nothing. A server is the same when its URL, its weight
+    /// and its limit are.
+    pub fn adopt(mut self, old: &Upstream) -> Self {
+        self.adopted = Some(old.clone());
+        self
+    }
+
     /// # Errors
     ///
     /// [`InvalidUpstream`] names the first setting that cannot be.
@@ -160,7 +170,11 @@ impl UpstreamBuilder {
         if self.max_connections == 0 {
             return Err(InvalidUpstream::NoConnections);
         }
-        let servers = self.servers.iter().map(|(url, weight)| server(url, *weight, self.max_connections));
+        let known = self.adopted.as_ref().map_or(&[][..], Upstream::servers);
+        let servers = self.servers.iter().map(|(url, weight)| {
+            let new = server(url, *weight, self.max_connections)?;
+            Ok(known.iter().find(|old| old.is_same(&new)).cloned().unwrap_or(new))
+        });
         let servers = servers.collect::<Result<Box<[_]>, _>>()?;
         let weights: Vec<u32> = servers.iter().map(|server| server.weight()).collect();
         Ok(Upstream(Arc::new(Shared {
@@ -185,6 +199,16 @@ fn server(url: &str, weight: u32, max_connections: usize) -> Result<Arc<Server>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reload_keeps_the_servers_that_stay_and_what_is_in_flight_at_them() {
+        let old = Upstream::builder().server("http://a:1", 1).server("http://b:1", 1).build().unwrap();
+        let _in_flight = old.servers()[1].enter();
+        let new = Upstream::builder().server("http://b:1", 1).server("http://a:1", 2).adopt(&old).build().unwrap();
+        assert_eq!(new.servers()[0].in_flight(), 1);
+        assert!(Arc::ptr_eq(&new.servers()[0], &old.servers()[1]));
+        assert!(!Arc::ptr_eq(&new.servers()[1], &old.servers()[0]), "its weight has changed");
+    }
 
     #[test]
     fn what_cannot_be_an_upstream_is_refused_with_its_name() {
