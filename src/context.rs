@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::Extensions;
 
-use crate::{Rejection, TraceContext, UpstreamError};
+use crate::{Identity, Rejection, TraceContext, UpstreamError};
 
 /// What is known of one request, shared by every layer it passes.
 ///
 /// It is one extension on the request, made by whichever layer comes first; a layer that keeps a clone reads it on the
 /// way back, also when the client left before any response existed.
 ///
-/// - **Facts** (connection, request id, trace, client address, route) are written once: the first value stays.
+/// - **Facts** (connection, request id, trace, client address, route, identity) are written once: the first value stays.
 /// - **Outcomes** (rejection, upstream server, tries, upstream error) keep the last write, and whoever discards an answer
 ///   clears them, so that a retry that succeeds leaves no trace of the try that failed.
 ///
@@ -49,6 +49,7 @@ struct Facts {
     trace: OnceLock<TraceContext>,
     client_ip: OnceLock<ClientIp>,
     route: OnceLock<RouteName>,
+    identity: OnceLock<Identity>,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +125,16 @@ impl RequestContext {
     /// Sets the route. False when there was one already, which stays.
     pub fn set_route(&self, route: RouteName) -> bool {
         self.0.facts.route.set(route).is_ok()
+    }
+
+    /// Who made the request. None while it is anonymous.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.facts.identity.get()
+    }
+
+    /// Sets the identity. False when there was one already, which stays.
+    pub fn set_identity(&self, identity: Identity) -> bool {
+        self.0.facts.identity.set(identity).is_ok()
     }
 
     /// Where interim answers to this request may be sent, where the server and the client know them.

@@ -43,6 +43,7 @@ mod future;
 mod gate;
 mod head;
 mod hex;
+mod identity;
 #[cfg(feature = "ip-filter")]
 pub mod ip_filter;
 mod names;
@@ -70,6 +71,7 @@ mod upstream_error;
 pub use self::clock::{Clock, ManualClock};
 pub use self::context::{ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName};
 pub use self::head::Head;
+pub use self::identity::{CredentialKind, Identity, IdentityBuilder};
 pub use self::names::NameSet;
 pub use self::readiness::Oneshot;
 pub use self::rejection::{Reason, Rejection};
