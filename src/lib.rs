@@ -22,6 +22,7 @@
 //! | `request-id` | yes | [`RequestIdLayer`](request_id::RequestIdLayer): one id and one W3C trace context for each request |
 //! | `strict` | yes | [`StrictLayer`](strict::StrictLayer): requests that can be read in one way only, their path in normal form |
 //! | `ip-filter` | yes | [`IpFilterLayer`](ip_filter::IpFilterLayer): allow and deny by CIDR |
+//! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
 //! | `serve` | no | [`Server`](serve::Server): listeners, one runtime a worker, timeouts, limits, drain |
@@ -62,6 +63,8 @@ pub mod strict;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace_context;
+#[cfg(feature = "transform")]
+pub mod transform;
 #[cfg(feature = "proxy")]
 mod upgraded;
 #[cfg(feature = "upstream")]
