@@ -1,4 +1,4 @@
-//! From a configuration to the stack that serves it.
+//! From a configuration to the stack that serves it: one line a layer, top to bottom as a request travels.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -6,19 +6,20 @@ use std::convert::Infallible;
 use http::{Request, Response};
 use http_body::Body;
 use tower::{Service, ServiceBuilder};
-use tower_gateway::BoxError;
-use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
-use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
+use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::request_id::RequestIdLayer;
-use tower_gateway::serve::{ServeBody, Server};
+use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::{EncodedSlashes, StrictLayer};
-use tower_gateway::upstream::{Balance, Client, Upstream};
+use tower_gateway::upstream::{Client, Upstream};
+use tower_gateway::{BoxError, RouteName};
 
-use crate::config::server::ClientIpFrom;
-use crate::config::upstream::UpstreamHost;
+use crate::config::route::PathMatch;
 use crate::config::{self, Config};
 use crate::health::Health;
+use crate::layers;
 use crate::routes::{Route, Routes};
+use crate::stack::{Endpoint, Optional, RouteService};
 
 /// What is made once from a configuration: each layer with its state, which the workers share.
 pub(crate) struct Assembly {
@@ -26,22 +27,28 @@ pub(crate) struct Assembly {
     request_id: RequestIdLayer,
     health: Health,
     upstreams: BTreeMap<String, Upstream>,
-    /// Each with the name of its upstream.
-    routes: Vec<(String, Route<()>)>,
+    routes: Vec<RouteLayers>,
+}
+
+/// What is made once of a route: the layers it has, in the order a request meets them, and its proxy, which has no client
+/// yet.
+struct RouteLayers {
+    name: RouteName,
+    path: String,
+    path_match: PathMatch,
+    encoded_slashes: EncodedSlashes,
+    ip_filter: Option<IpFilterLayer>,
+    proxy: Endpoint<()>,
+    upstream: String,
 }
 
 impl Assembly {
     pub(crate) fn new(config: &Config) -> Result<Self, BoxError> {
-        let upstreams = config.upstreams.iter().map(|(name, settings)| Ok((name.clone(), upstream(settings)?)));
-        let routes = config
-            .routes
-            .iter()
-            .map(|(name, settings)| Ok((settings.upstream.clone(), route(config, name, settings)?)));
+        let upstreams = config.upstreams.iter().map(|(name, settings)| Ok((name.clone(), layers::upstream(settings)?)));
+        let routes = config.routes.iter().map(|(name, route)| RouteLayers::new(config, name, route));
         Ok(Self {
-            client_ip: client_ip(&config.server),
-            request_id: RequestIdLayer::new()
-                .enabled(config.request_id.enabled)
-                .header(config.request_id.header.clone()),
+            client_ip: layers::client_ip(&config.server),
+            request_id: layers::request_id(&config.request_id),
             health: Health::new(&config.health),
             upstreams: upstreams.collect::<Result<_, BoxError>>()?,
             routes: routes.collect::<Result<_, BoxError>>()?,
@@ -52,7 +59,7 @@ impl Assembly {
         self.health.clone()
     }
 
-    /// One worker's stack, with connections of its own. It reads top to bottom as a request travels.
+    /// One worker's stack, with connections of its own: what every request passes, then what its route has for it.
     pub(crate) fn worker(
         &self,
     ) -> impl Service<
@@ -71,92 +78,49 @@ impl Assembly {
             // Next, since whatever decides on a path or a host must see the one that is used. What becomes of an encoded
             // slash is the route's to say.
             .layer(StrictLayer::new().encoded_slashes(EncodedSlashes::Keep))
-            // The health path, then the routes: each ends in a proxy, which strips what must not reach the origin last of
-            // all, so that no layer before it can put it back.
+            // The health path, then the routes.
             .service(Routes::new(self.health.clone(), self.routes()))
     }
 
-    fn routes(&self) -> Vec<Route<Client>> {
+    fn routes(&self) -> Vec<Route> {
         let clients: BTreeMap<&str, Client> =
             self.upstreams.iter().map(|(name, upstream)| (name.as_str(), Client::new(upstream.clone()))).collect();
-        let routes = self.routes.iter().filter_map(|(upstream, route)| {
-            let client = clients.get(upstream.as_str())?;
-            Some(route.clone().map_service(|proxy| proxy.map_client(|()| client.clone())))
+        let routes = self.routes.iter().filter_map(|route| {
+            let client = clients.get(route.upstream.as_str())?;
+            Some(Route {
+                name: route.name.clone(),
+                path: route.path.as_str().into(),
+                path_match: route.path_match,
+                encoded_slashes: route.encoded_slashes,
+                service: route.service(client),
+            })
         });
         routes.collect()
     }
 }
 
-/// A route as it is made once, for every worker to put its client into.
-fn route(config: &Config, name: &str, route: &config::Route) -> Result<Route<()>, BoxError> {
-    let upstream = config.upstreams.get(&route.upstream).ok_or("the route's upstream does not exist")?;
-    let proxy = ProxyService::new(())
-        .host(match &upstream.host {
-            UpstreamHost::Upstream => HostPolicy::Upstream,
-            UpstreamHost::Client => HostPolicy::Client,
-            UpstreamHost::Fixed(host) => HostPolicy::Fixed(host.as_str().parse()?),
+impl RouteLayers {
+    fn new(config: &Config, name: &str, route: &config::Route) -> Result<Self, BoxError> {
+        Ok(Self {
+            name: name.into(),
+            path: route.path.clone(),
+            path_match: route.path_match,
+            encoded_slashes: route.encoded_slashes,
+            ip_filter: route.ip.as_ref().map(layers::ip_filter),
+            proxy: layers::proxy(config, route)?,
+            upstream: route.upstream.clone(),
         })
-        .x_forwarded(config.forwarded.x_forwarded)
-        .forwarded(config.forwarded.forwarded)
-        .via(config.forwarded.via)
-        .timeouts(
-            Timeouts::none()
-                .response_head(route.timeouts.response_head)
-                .body_idle(route.timeouts.body_idle)
-                .total(route.timeouts.total)
-                .upgrade_idle(route.timeouts.upgrade_idle),
-        );
-    let service = match &route.strip_prefix {
-        None => proxy,
-        Some(prefix) => proxy.strip_prefix(prefix)?,
-    };
-    Ok(Route {
-        name: name.into(),
-        path: route.path.as_str().into(),
-        path_match: route.path_match,
-        encoded_slashes: route.encoded_slashes,
-        service,
-    })
-}
-
-fn client_ip(server: &config::Server) -> ClientIpLayer {
-    let header = match &server.client_ip_from {
-        ClientIpFrom::XForwardedFor => ForwardingHeader::XForwardedFor,
-        ClientIpFrom::Forwarded => ForwardingHeader::Forwarded,
-        ClientIpFrom::Header(name) => ForwardingHeader::Single(name.clone()),
-    };
-    ClientIpLayer::new().trusted_proxies(server.trusted_proxies.clone()).header(header)
-}
-
-fn upstream(settings: &config::Upstream) -> Result<Upstream, BoxError> {
-    let far = std::time::Duration::from_secs(365 * 86_400);
-    let mut builder = Upstream::builder()
-        .balance(match settings.balance {
-            config::upstream::Balance::LeastRequests => Balance::LeastRequests,
-            config::upstream::Balance::RoundRobin => Balance::RoundRobin,
-        })
-        .connect_timeout(settings.connect_timeout.unwrap_or(far))
-        .keep_alive_timeout(settings.keep_alive_timeout.unwrap_or(far))
-        .max_connections_per_server(settings.max_connections_per_server.map_or(usize::MAX, Into::into))
-        .queue_timeout(settings.queue_timeout.unwrap_or(far))
-        .dns_refresh(settings.dns_refresh);
-    for server in &settings.servers {
-        builder = builder.server(server.url.to_string(), server.weight.get());
     }
-    Ok(builder.build()?)
-}
 
-/// The listeners, with the limits and timeouts that hold before any layer sees a request.
-pub(crate) fn server(settings: &config::Server) -> Result<Server, BoxError> {
-    Ok(Server::bind(settings.listen.iter().copied())?
-        .workers(settings.workers.map_or(0, Into::into))
-        .header_read_timeout(settings.header_read_timeout)
-        .body_read_timeout(settings.body_read_timeout)
-        .body_min_rate(settings.body_min_rate.unwrap_or(0))
-        .write_timeout(settings.write_timeout)
-        .keep_alive_timeout(settings.keep_alive_timeout)
-        .max_header_bytes(settings.max_header_bytes.map_or(usize::MAX, |limit| limit as usize))
-        .max_body_bytes(settings.max_body_bytes)
-        .max_connections(settings.max_connections.map(Into::into))
-        .max_connections_per_ip(settings.max_connections_per_ip.map(Into::into)))
+    /// One worker's stack for this route.
+    fn service(&self, client: &Client) -> RouteService {
+        let proxy = self.proxy.clone().map_client(|()| client.clone());
+        let mut optional = Optional::default();
+        let stack = ServiceBuilder::new()
+            // Before anything is spent on a request that is not let in.
+            .layer(optional.layer(&self.ip_filter))
+            // Last of all, so that no layer before it can put back what must not reach the origin.
+            .service(proxy.clone());
+        optional.service(stack, proxy)
+    }
 }

@@ -6,7 +6,9 @@ mod assemble;
 mod config;
 mod demo;
 mod health;
+mod layers;
 mod routes;
+mod stack;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -76,7 +78,7 @@ fn serve(control: &tokio::runtime::Runtime, loaded: Loaded, demo: Option<Demo>) 
     let settings = loaded.config.server.clone();
     let assembly = Assembly::new(&loaded.config)?;
     let health = assembly.health();
-    let server = assemble::server(&settings)?.start(move |_| assembly.worker())?;
+    let server = layers::server(&settings)?.start(move |_| assembly.worker())?;
     let mut greeting = String::new();
     for address in server.local_addrs() {
         greeting.push_str(&format!("listening on http://{address}\n"));

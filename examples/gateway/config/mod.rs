@@ -16,6 +16,7 @@ mod forms;
 pub(crate) mod forwarded;
 mod header;
 pub(crate) mod health;
+pub(crate) mod ip;
 mod nearest;
 mod path;
 mod reader;

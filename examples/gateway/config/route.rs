@@ -5,6 +5,7 @@ use std::ops::Range;
 use tower_gateway::strict::EncodedSlashes;
 
 use super::forms::{Locate, Located, OrFalse};
+use super::ip::IpRules;
 use super::path::{PathPrefix, RequestPath, is_prefix_by_segments};
 use super::reader::Reader;
 use super::response::Response;
@@ -24,6 +25,7 @@ pub(crate) struct Route {
     pub(crate) strip_prefix: Option<String>,
     pub(crate) encoded_slashes: EncodedSlashes,
     pub(crate) timeouts: Timeouts,
+    pub(crate) ip: Option<IpRules>,
 }
 
 /// How a route's path is compared with a request's.
@@ -43,6 +45,7 @@ pub(super) struct RouteKeys {
     strip_prefix: Setting<Option<Located<String>>>,
     encoded_slashes: Setting<EncodedSlashes>,
     timeouts: Setting<Option<Timeouts>>,
+    ip: Setting<Option<IpRules>>,
 }
 
 /// A route as its own keys and the defaults make it, to be checked against the rest of the file.
@@ -73,7 +76,6 @@ impl Table for RouteKeys {
         "cache",
         "concurrency",
         "request",
-        "ip",
     ];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
@@ -84,6 +86,7 @@ impl Table for RouteKeys {
             strip_prefix: keys.setting::<OrFalse<Locate<PathPrefix>>>("strip_prefix"),
             encoded_slashes: keys.setting::<SlashRule>("encoded_slashes"),
             timeouts: keys.setting::<OrFalse<Timeouts>>("timeouts"),
+            ip: keys.setting::<OrFalse<IpRules>>("ip"),
         };
         keys.optional::<OrFalse<Response>>("response");
         Some(route)
@@ -99,6 +102,7 @@ pub(super) fn resolve(reader: &Reader<'_>, named: Named<RouteKeys>, defaults: &R
     let strip_prefix = own.strip_prefix.or(&defaults.strip_prefix);
     let encoded_slashes = own.encoded_slashes.or(&defaults.encoded_slashes);
     let timeouts = own.timeouts.or(&defaults.timeouts);
+    let ip = own.ip.or(&defaults.ip);
 
     if let Setting::Absent = path {
         reader.missing(&named.at, &named.path, "path", &RequestPath::expects());
@@ -127,6 +131,7 @@ pub(super) fn resolve(reader: &Reader<'_>, named: Named<RouteKeys>, defaults: &R
         strip_prefix: strip_prefix.map(|prefix| prefix.value),
         encoded_slashes: encoded_slashes.given().copied().unwrap_or_default(),
         timeouts,
+        ip: ip.given().cloned().flatten(),
     });
     Some(Resolved { name: named.name, table: named.path, at: named.at, matched, route })
 }

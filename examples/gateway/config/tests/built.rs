@@ -4,6 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 use tower_gateway::strict::EncodedSlashes;
 
+use super::super::ip::IpRules;
 use super::super::route::{PathMatch, Route};
 use super::super::server::{ClientIpFrom, Server};
 use super::super::timeouts::Timeouts;
@@ -75,6 +76,9 @@ timeouts.upgrade_idle = "5m"
 [routes.users.response]
 response_time = false
 server_timing = false
+[routes.users.ip]
+allow = ["10.0.0.0/8", "::1"]
+deny = ["10.1.0.0/16"]
 
 [routes.one]
 path = "/one"
@@ -152,6 +156,10 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             strip_prefix: Some("/api".to_owned()),
             encoded_slashes: EncodedSlashes::Keep,
             timeouts: Timeouts { response_head: seconds(2), body_idle: None, total: None, upgrade_idle: seconds(300) },
+            ip: Some(IpRules {
+                allow: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+                deny: vec!["10.1.0.0/16".parse().unwrap()],
+            }),
         }
     );
     assert_eq!(config.routes["one"].path_match, PathMatch::Exact);
@@ -223,6 +231,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
                 total: None,
                 upgrade_idle: seconds(3600),
             },
+            ip: None,
         }
     );
 }

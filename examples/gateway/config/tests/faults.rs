@@ -65,7 +65,6 @@ fn what_is_known_and_not_built_says_so() {
         "routes.users.cache",
         "routes.users.concurrency",
         "routes.users.request",
-        "routes.users.ip",
         "routes.users.cors",
         "defaults.auth",
     ] {

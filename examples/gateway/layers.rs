@@ -1,0 +1,91 @@
+//! From the tables of the configuration to layers and what they share.
+
+use tower_gateway::BoxError;
+use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
+use tower_gateway::ip_filter::{CidrSet, IpFilterLayer};
+use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
+use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::serve::Server;
+use tower_gateway::upstream::{Balance, Upstream};
+
+use crate::config::ip::IpRules;
+use crate::config::server::ClientIpFrom;
+use crate::config::upstream::UpstreamHost;
+use crate::config::{self, Config};
+use crate::stack::Endpoint;
+
+pub(crate) fn client_ip(server: &config::Server) -> ClientIpLayer {
+    let header = match &server.client_ip_from {
+        ClientIpFrom::XForwardedFor => ForwardingHeader::XForwardedFor,
+        ClientIpFrom::Forwarded => ForwardingHeader::Forwarded,
+        ClientIpFrom::Header(name) => ForwardingHeader::Single(name.clone()),
+    };
+    ClientIpLayer::new().trusted_proxies(server.trusted_proxies.clone()).header(header)
+}
+
+pub(crate) fn request_id(settings: &config::RequestId) -> RequestIdLayer {
+    RequestIdLayer::new().enabled(settings.enabled).header(settings.header.clone())
+}
+
+pub(crate) fn ip_filter(rules: &IpRules) -> IpFilterLayer {
+    let (allow, deny) = (rules.allow.iter().copied(), rules.deny.iter().copied());
+    IpFilterLayer::new().allow(allow.collect::<CidrSet>()).deny(deny.collect::<CidrSet>())
+}
+
+/// A route's proxy, for every worker to put its client into.
+pub(crate) fn proxy(config: &Config, route: &config::Route) -> Result<Endpoint<()>, BoxError> {
+    let upstream = config.upstreams.get(&route.upstream).ok_or("the route's upstream does not exist")?;
+    let proxy = ProxyService::new(())
+        .host(match &upstream.host {
+            UpstreamHost::Upstream => HostPolicy::Upstream,
+            UpstreamHost::Client => HostPolicy::Client,
+            UpstreamHost::Fixed(host) => HostPolicy::Fixed(host.as_str().parse()?),
+        })
+        .x_forwarded(config.forwarded.x_forwarded)
+        .forwarded(config.forwarded.forwarded)
+        .via(config.forwarded.via)
+        .timeouts(
+            Timeouts::none()
+                .response_head(route.timeouts.response_head)
+                .body_idle(route.timeouts.body_idle)
+                .total(route.timeouts.total)
+                .upgrade_idle(route.timeouts.upgrade_idle),
+        );
+    Ok(match &route.strip_prefix {
+        None => proxy,
+        Some(prefix) => proxy.strip_prefix(prefix)?,
+    })
+}
+
+pub(crate) fn upstream(settings: &config::Upstream) -> Result<Upstream, BoxError> {
+    let far = std::time::Duration::from_secs(365 * 86_400);
+    let mut builder = Upstream::builder()
+        .balance(match settings.balance {
+            config::upstream::Balance::LeastRequests => Balance::LeastRequests,
+            config::upstream::Balance::RoundRobin => Balance::RoundRobin,
+        })
+        .connect_timeout(settings.connect_timeout.unwrap_or(far))
+        .keep_alive_timeout(settings.keep_alive_timeout.unwrap_or(far))
+        .max_connections_per_server(settings.max_connections_per_server.map_or(usize::MAX, Into::into))
+        .queue_timeout(settings.queue_timeout.unwrap_or(far))
+        .dns_refresh(settings.dns_refresh);
+    for server in &settings.servers {
+        builder = builder.server(server.url.to_string(), server.weight.get());
+    }
+    Ok(builder.build()?)
+}
+
+/// The listeners, with the limits and timeouts that hold before any layer sees a request.
+pub(crate) fn server(settings: &config::Server) -> Result<Server, BoxError> {
+    Ok(Server::bind(settings.listen.iter().copied())?
+        .workers(settings.workers.map_or(0, Into::into))
+        .header_read_timeout(settings.header_read_timeout)
+        .body_read_timeout(settings.body_read_timeout)
+        .body_min_rate(settings.body_min_rate.unwrap_or(0))
+        .write_timeout(settings.write_timeout)
+        .keep_alive_timeout(settings.keep_alive_timeout)
+        .max_header_bytes(settings.max_header_bytes.map_or(usize::MAX, |limit| limit as usize))
+        .max_body_bytes(settings.max_body_bytes)
+        .max_connections(settings.max_connections.map(Into::into))
+        .max_connections_per_ip(settings.max_connections_per_ip.map(Into::into)))
+}
