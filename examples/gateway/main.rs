@@ -31,6 +31,9 @@ struct Arguments {
     /// Print every fault and warning of the file, and serve nothing.
     #[arg(long, requires = "config")]
     check: bool,
+    /// Print the JSON Schema of the file, for editors.
+    #[arg(long, exclusive = true)]
+    schema: bool,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
+    if arguments.schema {
+        println!("{:#}", Config::schema());
+        return Ok(ExitCode::SUCCESS);
+    }
     // Signals, the demo's origin and other background work live here, off the workers' threads.
     let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let Some(path) = &arguments.config else {
@@ -52,7 +59,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
         return serve(&control, loaded, Some(demo));
     };
     match Config::load(path) {
-        Err(Faults { faults, warnings }) => {
+        Err(Faults { faults, warnings, .. }) => {
             print_findings("error", &faults);
             print_findings("warning", &warnings);
             Ok(ExitCode::FAILURE)
@@ -60,6 +67,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
         Ok(loaded) => {
             print_findings("warning", &loaded.warnings);
             if arguments.check {
+                print_findings("warning", &loaded.open_routes);
                 println!("{}: no faults", path.display());
                 return Ok(ExitCode::SUCCESS);
             }

@@ -1,7 +1,7 @@
 //! `[access_log]`. There is no access log yet, so the only thing to say about it is that it is off.
 
 use super::table::{Keys, Table};
-use super::value::{Form, Value};
+use super::word::{Choice, Word};
 
 pub(super) struct AccessLog;
 
@@ -9,25 +9,18 @@ impl Table for AccessLog {
     const NOT_BUILT: &'static [&'static str] = &["redact_query", "sample"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        keys.optional::<LogFormat>("format");
+        keys.optional::<Word<LogFormat>>("format", "one line a request on standard output");
         Some(AccessLog)
     }
 }
 
-struct LogFormat;
-
-impl LogFormat {
-    const NOT_BUILT: &'static [&'static str] = &["json", "text"];
+/// How a line of the log looks, once there is one.
+#[derive(Debug, Clone, Copy)]
+enum LogFormat {
+    Off,
 }
 
-impl Form for LogFormat {
-    type Output = ();
-
-    fn expects() -> String {
-        "\"off\"".to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<()> {
-        value.word::<Self, _>(&[("off", ())], Self::NOT_BUILT)
-    }
+impl Choice for LogFormat {
+    const BUILT: &'static [(&'static str, Self)] = &[("off", Self::Off)];
+    const NOT_BUILT: &'static [&'static str] = &["json", "text"];
 }

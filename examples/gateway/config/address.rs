@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use serde_json::Value as Json;
 
+use super::schema;
 use super::value::{Form, Value};
 
 impl Form for SocketAddr {
@@ -15,6 +17,10 @@ impl Form for SocketAddr {
 
     fn read(value: &Value<'_>) -> Option<SocketAddr> {
         value.parsed::<Self, _>(|text| text.parse().ok())
+    }
+
+    fn schema() -> Json {
+        schema::string(&["127.0.0.1:8080", "[::1]:8080"])
     }
 }
 
@@ -37,6 +43,10 @@ impl Form for Cidr {
             ));
         }
         Some(network.trunc())
+    }
+
+    fn schema() -> Json {
+        schema::string(&["10.0.0.0/8", "fd00::/8", "192.0.2.1"])
     }
 }
 

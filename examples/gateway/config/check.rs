@@ -2,67 +2,68 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::forms::Located;
 use super::nearest::nearest;
 use super::reader::Reader;
-use super::route::{PathMatch, Resolved};
-use super::table::Named;
-use super::upstream::Upstream;
-use super::value::Text;
+use super::route::{Entry, PathMatch};
+use super::table::{Listed, Named};
 
-/// `names` are all that stand for an upstream, in routes and in `[defaults]`.
-pub(super) fn refuse_unknown_upstreams(reader: &Reader<'_>, names: &[Located<Text>], upstreams: &[Named<Upstream>]) {
-    let declared = || upstreams.iter().map(|upstream| upstream.name.as_str());
-    for name in names {
-        let wanted = &name.value;
+pub(super) fn refuse_unknown_names<T: Listed>(reader: &Reader<'_>, tables: &[Named<T>]) {
+    let declared = || tables.iter().map(|table| table.name.as_str());
+    let references = reader.found.borrow().references.clone();
+    for reference in references.iter().filter(|reference| reference.section == T::SECTION) {
+        let wanted = &reference.name;
         if declared().any(|declared| declared == wanted.text) {
             continue;
         }
         let remedy = match nearest(&wanted.text, declared()) {
             // The nearest name would give away what a variable holds.
-            _ if wanted.is_expanded() => "write the name of an [upstreams.NAME]".to_owned(),
+            _ if wanted.is_expanded() => format!("write the name of an [{}.NAME]", T::SECTION),
             Some(nearest) if nearest.is_close() => format!("did you mean {:?}?", nearest.name),
             Some(nearest) => format!("the nearest name is {:?}", nearest.name),
-            None => "add [upstreams.NAME]".to_owned(),
+            None => format!("add [{}.NAME]", T::SECTION),
         };
-        let message = format!("{}: no upstream is named {}; {remedy}", name.path, wanted.quoted());
-        reader.fault(&name.at, &name.path, message);
+        let message = format!("{}: no {} is named {}; {remedy}", reference.path, T::KIND, wanted.quoted());
+        reader.fault(&reference.at, &reference.path, message);
+    }
+}
+
+pub(super) fn warn_of_unused<T: Listed>(reader: &Reader<'_>, tables: &[Named<T>]) {
+    // A route that is at fault may be the one that would have used it.
+    if reader.has_fault_in("routes") || reader.has_fault_in("defaults") {
+        return;
+    }
+    let references = reader.found.borrow().references.clone();
+    let used: HashSet<&str> = references
+        .iter()
+        .filter(|reference| reference.section == T::SECTION && reference.is_use)
+        .map(|reference| reference.name.text.as_str())
+        .collect();
+    for table in tables.iter().filter(|table| !used.contains(table.name.as_str())) {
+        let message = format!("[{}] is used by no route; name it in one, or remove it", table.path);
+        reader.warn(&table.at, &table.path, message);
     }
 }
 
 /// Which of two routes that say the same is meant, nobody can tell.
-pub(super) fn refuse_repeated_routes(reader: &Reader<'_>, routes: &[Resolved]) {
+pub(super) fn refuse_repeated_routes(reader: &Reader<'_>, routes: &[Named<Entry>]) {
     let mut seen: HashMap<&(String, PathMatch), &str> = HashMap::new();
     for route in routes {
-        let Some(matched) = &route.matched else { continue };
+        let Some(matched) = matched(route) else { continue };
         if let Some(first) = seen.get(matched) {
             let message = format!(
                 "[{}] matches the same requests as [{first}]; change the path of one, or remove it",
-                route.table
+                route.path
             );
-            reader.fault(&route.at, &route.table, message);
+            reader.fault(&route.at, &route.path, message);
         } else {
-            seen.insert(matched, &route.table);
+            seen.insert(matched, &route.path);
         }
     }
 }
 
-pub(super) fn warn_of_unused_upstreams(reader: &Reader<'_>, routes: &[Resolved], upstreams: &[Named<Upstream>]) {
-    let used: Option<HashSet<&str>> =
-        routes.iter().map(|route| route.route.as_ref().map(|route| route.upstream.as_str())).collect();
-    // A route that is at fault may be the one that would have used it.
-    let Some(used) = used else { return };
-    for upstream in upstreams {
-        if !used.contains(upstream.name.as_str()) {
-            let message = format!("[{}] is used by no route; name it in one, or remove it", upstream.path);
-            reader.warn(&upstream.at, &upstream.path, message);
-        }
-    }
-}
-
-pub(super) fn warn_of_unreachable_routes(reader: &Reader<'_>, routes: &[Resolved], health_path: Option<&str>) {
+pub(super) fn warn_of_unreachable_routes(reader: &Reader<'_>, routes: &[Named<Entry>], health_path: Option<&str>) {
     for route in routes {
-        let Some((path, path_match)) = &route.matched else { continue };
+        let Some((path, path_match)) = matched(route) else { continue };
         let problem = if *path_match == PathMatch::Exact && health_path == Some(path) {
             "can never match, since [health] answers its path first; change one of the two"
         } else if path.contains(['*', '{', '}']) {
@@ -71,6 +72,21 @@ pub(super) fn warn_of_unreachable_routes(reader: &Reader<'_>, routes: &[Resolved
         } else {
             continue;
         };
-        reader.warn(&route.at, &route.table, format!("[{}] {problem}", route.table));
+        reader.warn(&route.at, &route.path, format!("[{}] {problem}", route.path));
     }
+}
+
+/// What nobody may forget: a route without authentication is there for everyone.
+pub(super) fn list_open_routes(reader: &Reader<'_>, routes: &[Named<Entry>]) {
+    for route in routes {
+        reader.list_open_route(
+            &route.at,
+            &route.path,
+            format!("[{}] is open to all, since it has no auth", route.path),
+        );
+    }
+}
+
+fn matched(route: &Named<Entry>) -> Option<&(String, PathMatch)> {
+    route.value.as_ref()?.matched.as_ref()
 }

@@ -2,6 +2,9 @@
 
 use std::num::NonZeroUsize;
 
+use serde_json::{Value as Json, json};
+
+use super::schema::number_or_boolean;
 use super::value::{Form, Value};
 
 /// At least one. At most what 32 bits hold: semaphores and counters of every platform do.
@@ -18,6 +21,10 @@ impl Form for Count {
         let count = value.whole_number::<Self>(1..=u64::from(u32::MAX))?;
         usize::try_from(count).ok().and_then(NonZeroUsize::new)
     }
+
+    fn schema() -> Json {
+        number_or_boolean(json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }))
+    }
 }
 
 /// A number of serving threads; 0 leaves it to the machine.
@@ -33,5 +40,9 @@ impl Form for Workers {
     fn read(value: &Value<'_>) -> Option<Option<NonZeroUsize>> {
         let count = value.whole_number::<Self>(0..=1024)?;
         usize::try_from(count).ok().map(NonZeroUsize::new)
+    }
+
+    fn schema() -> Json {
+        number_or_boolean(json!({ "type": "integer", "minimum": 0, "maximum": 1024 }))
     }
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value as Json, json};
+
 use super::value::{Form, Value};
 
 /// Ten years: whatever is added to it, an instant can still hold, and nobody means to wait longer.
@@ -35,6 +37,10 @@ impl Form for AnyDuration {
     fn read(value: &Value<'_>) -> Option<Duration> {
         value.parsed::<Self, _>(parse)
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": r"^[0-9]+(ms|s|m|h|d)$|\$\{", "examples": ["250ms", "10s", "5m", "1h", "1d"] })
+    }
 }
 
 impl Form for PositiveDuration {
@@ -54,6 +60,10 @@ impl Form for PositiveDuration {
             return None;
         }
         Some(duration)
+    }
+
+    fn schema() -> Json {
+        AnyDuration::schema()
     }
 }
 

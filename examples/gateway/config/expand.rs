@@ -4,7 +4,7 @@
 //! takes the fallback where the variable is unset or empty. A fallback is plain text: it ends at the first `}`.
 
 /// What stands between `${` and `}`.
-pub(super) enum Reference<'a> {
+pub(super) enum Expansion<'a> {
     Variable { name: &'a str, fallback: Option<&'a str> },
     File(&'a str),
 }
@@ -12,7 +12,7 @@ pub(super) enum Reference<'a> {
 /// Expands every reference by `look_up`, or tells all that is wrong, never only the first.
 pub(super) fn expand(
     written: &str,
-    look_up: &dyn Fn(Reference<'_>) -> Result<String, String>,
+    look_up: &dyn Fn(Expansion<'_>) -> Result<String, String>,
 ) -> Result<String, Vec<String>> {
     let mut expanded = String::with_capacity(written.len());
     let mut problems = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn expand(
     if problems.is_empty() { Ok(expanded) } else { Err(problems) }
 }
 
-fn reference(inside: &str) -> Result<Reference<'_>, String> {
+fn reference(inside: &str) -> Result<Expansion<'_>, String> {
     if inside.contains("${") {
         return Err(format!(
             "{:?} holds another reference, and these do not nest; write it as plain text",
@@ -55,7 +55,7 @@ fn reference(inside: &str) -> Result<Reference<'_>, String> {
     if let Some(path) = inside.strip_prefix("file:") {
         return match path {
             "" => Err(r#""${file:}" names no file; write "${file:PATH}""#.to_owned()),
-            path => Ok(Reference::File(path)),
+            path => Ok(Expansion::File(path)),
         };
     }
     let (name, fallback) = match inside.split_once(":-") {
@@ -63,7 +63,7 @@ fn reference(inside: &str) -> Result<Reference<'_>, String> {
         None => (inside, None),
     };
     if is_variable_name(name) {
-        Ok(Reference::Variable { name, fallback })
+        Ok(Expansion::Variable { name, fallback })
     } else {
         Err(format!(
             "{name:?} is not the name of a variable: letters, digits and \"_\", no digit first; write \"$${{\" for the text itself"

@@ -1,6 +1,7 @@
 //! What is wrong with a file, and where.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// A place in the file. Both count from one; columns count characters, as editors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,8 @@ pub(crate) struct Faults {
     pub(crate) faults: Vec<Finding>,
     /// What would have been warned of without the faults.
     pub(crate) warnings: Vec<Finding>,
+    /// Those that the file names: what is wrong may be put right in one of them.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl fmt::Display for Faults {

@@ -14,13 +14,11 @@ pub(crate) struct Forwarded {
 }
 
 impl Table for Forwarded {
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         Some(Forwarded {
-            x_forwarded: keys.or::<bool>("x_forwarded", true),
-            forwarded: keys.or::<bool>("forwarded", false),
-            via: keys.or::<bool>("via", true),
+            x_forwarded: keys.or::<bool>("x_forwarded", true, "X-Forwarded-For, -Proto and -Host to upstreams"),
+            forwarded: keys.or::<bool>("forwarded", false, "Forwarded (RFC 7239) to upstreams"),
+            via: keys.or::<bool>("via", true, "Via to upstreams and clients"),
         })
     }
 }

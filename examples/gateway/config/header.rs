@@ -1,7 +1,9 @@
 //! Names of header fields that the gateway reads or writes.
 
 use http::HeaderName;
+use serde_json::Value as Json;
 
+use super::schema;
 use super::value::{Form, Value};
 
 /// Fields that frame a message or belong to one connection (RFC 9110, sections 7.2, 7.6.1 and 8.6): to put anything
@@ -32,5 +34,9 @@ impl Form for HeaderName {
             return None;
         }
         Some(name)
+    }
+
+    fn schema() -> Json {
+        schema::string(&["x-request-id"])
     }
 }

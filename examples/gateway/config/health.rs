@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::address::Cidr;
 use super::forms::{ListOf, OrNone};
+use super::literal::EMPTY;
 use super::path::RequestPath;
 use super::table::{Keys, Table};
 
@@ -17,12 +18,10 @@ pub(crate) struct Health {
 }
 
 impl Table for Health {
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         Some(Health {
-            path: keys.or::<OrNone<RequestPath>>("path", Some("/health".to_owned())),
-            allow: keys.or::<ListOf<Cidr>>("allow", Vec::new()),
+            path: keys.or::<OrNone<RequestPath>>("path", "/health", "where the gateway tells whether it is well"),
+            allow: keys.or::<ListOf<Cidr>>("allow", EMPTY, "networks that may ask; empty: all"),
         })
     }
 }

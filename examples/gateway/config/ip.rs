@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use super::address::Cidr;
 use super::forms::ListOf;
+use super::literal::EMPTY;
 use super::table::{Keys, Table};
 
 /// `[routes.NAME.ip]`.
@@ -16,13 +17,11 @@ pub(crate) struct IpRules {
 }
 
 impl Table for IpRules {
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         // A list with a fault in it is not one that lets everybody in: the file as a whole is refused.
         Some(IpRules {
-            allow: keys.or::<ListOf<Cidr>>("allow", Vec::new()),
-            deny: keys.or::<ListOf<Cidr>>("deny", Vec::new()),
+            allow: keys.or::<ListOf<Cidr>>("allow", EMPTY, "networks that are let in; empty: all"),
+            deny: keys.or::<ListOf<Cidr>>("deny", EMPTY, "networks that are not, though allow may name them"),
         })
     }
 }

@@ -1,29 +1,80 @@
 //! The configuration file: from TOML to types, once, with every fault told at once.
 //!
-//! The way of a value: [`source`] knows its line, [`table`] finds it by its key, [`expand`] puts in what `${..}` stands
-//! for, a [`value::Form`] makes it a `Duration`, a size, a network. Then each table has a file of its own, which says
-//! its keys and their defaults, and [`check`] looks at the tables together. A key of the contract that is not built yet
-//! stands in its table's `NOT_BUILT`, a word among the values of a key in that of its type.
+//! The way of a value: [`source`] knows its line, [`keys`] finds it by its key, in `[defaults]` too, [`expand`] puts in
+//! what `${..}` stands for, a [`value::Form`] makes it a `Duration`, a size, a network. Each table has a file of its own,
+//! which says its keys and their defaults, and [`check`] looks at the tables together. A key of the contract that is not
+//! built yet stands in its table's `NOT_BUILT`, a word among the values of a key in that of its [`word::Choice`].
+//! [`schema`] is what editors are told, and made of the same.
+//!
+//! # A table more
+//!
+//! A struct of what it means, and `impl Table`: one call for each key, which says its name, its form, its default as it
+//! would stand in the file, and what it is for. All keys are asked for, whatever the first ones held, so early returns
+//! come last.
+//!
+//! ```ignore
+//! pub(crate) struct Quota { pub(crate) limit: NonZeroUsize, pub(crate) window: Duration, pub(crate) key: Vec<Key> }
+//!
+//! impl Table for Quota {
+//!     fn read(keys: &mut Keys<'_>) -> Option<Self> {
+//!         let limit = keys.required::<Count>("limit", "requests in a window");
+//!         let window = keys.required::<PositiveDuration>("window", "how long a window is");
+//!         let key = keys.or::<OneOrMany<Word<Key>>>("key", "subject", "what is counted by");
+//!         Some(Quota { limit: limit?, window: window?, key })
+//!     }
+//! }
+//! ```
+//!
+//! | the value is | form |
+//! |---|---|
+//! | true or false, a count, a share from 0.0 to 1.0 | `bool`, [`count::Count`], [`share::Share`] |
+//! | a time, a size, a point in time | [`duration::AnyDuration`], [`duration::PositiveDuration`], [`size::Bytes`], [`size::PositiveBytes`], [`date::PointInTime`] |
+//! | one of some words | [`word::Word`] of a [`word::Choice`] |
+//! | a limit, or `"none"` | [`forms::OrNone`] |
+//! | a list, a list with something in it, one or a list | [`forms::ListOf`], [`forms::NonEmpty`], [`forms::OneOrMany`] |
+//! | a table within, with keys of its own | the type of its `impl Table` |
+//! | a table whose keys are the user's | [`forms::MapOf`] |
+//! | the name of a `[section.NAME]` | [`reference::NameOf`] that table, which is [`table::Listed`] |
+//! | a token, a password, a key | [`secret::Secret`], which warns when it stands in the file, and prints as nothing |
+//! | the path of a file | [`file::FileText`], or [`file::TableFile`] where that holds a table; either is watched |
+//!
+//! Then it is asked for where it belongs, in [`Config`] or in [`route::Entry`], by `optional` (absent: none),
+//! `table` (absent: its defaults) or `named`, and its key leaves the `NOT_BUILT` there. In a route nothing is to be done
+//! for `[defaults]` and `false`: what is inherited is found as though it stood there, and what is switched off is absent.
+//! Where absent and off mean two things, `is_off` tells.
 
 mod access_log;
 mod address;
 mod check;
 mod count;
+#[allow(dead_code, reason = "for tables of layers to come")]
+mod date;
 mod duration;
 mod expand;
 pub(crate) mod fault;
+#[allow(dead_code, reason = "for tables of layers to come")]
+mod file;
+#[allow(dead_code, reason = "for tables of layers to come")]
 mod forms;
 pub(crate) mod forwarded;
 mod header;
 pub(crate) mod health;
 pub(crate) mod ip;
+mod keys;
+mod literal;
 mod nearest;
 mod path;
 mod reader;
+mod reference;
 pub(crate) mod request_id;
 mod response;
 pub(crate) mod route;
+mod schema;
+#[allow(dead_code, reason = "for tables of layers to come")]
+pub(crate) mod secret;
 pub(crate) mod server;
+#[allow(dead_code, reason = "for tables of layers to come")]
+mod share;
 mod size;
 mod source;
 mod table;
@@ -32,6 +83,7 @@ pub(crate) mod upstream;
 pub(crate) mod upstream_server;
 mod url;
 mod value;
+mod word;
 
 #[cfg(test)]
 mod tests;
@@ -51,12 +103,10 @@ pub(crate) use self::server::Server;
 pub(crate) use self::upstream::Upstream;
 
 use self::access_log::AccessLog;
-use self::forms::Located;
-use self::reader::{Found, Reader};
-use self::route::{Resolved, RouteKeys, resolve};
+use self::reader::{Found, Reader, syntax_fault};
+use self::route::Entry;
 use self::source::Source;
-use self::table::{Keys, Named, Table};
-use self::value::Text;
+use self::table::{Keys, Table, by_name};
 
 /// The whole file. Every route's upstream exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +126,9 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// What is allowed and hardly meant, in the file's order.
     pub(crate) warnings: Vec<Finding>,
-    /// The files read through `${file:..}`, each once: a change of theirs is a change of the configuration.
+    /// Routes without authentication.
+    pub(crate) open_routes: Vec<Finding>,
+    /// The files that the configuration names, each once: a change of theirs is a change of the configuration.
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -88,6 +140,7 @@ impl Config {
         let unreadable = |position, message| Faults {
             faults: vec![Finding { file: file.clone(), position, key: String::new(), message }],
             warnings: Vec::new(),
+            files: Vec::new(),
         };
         let bytes =
             std::fs::read(path).map_err(|error| unreadable(None, format!("the file cannot be read: {error}")))?;
@@ -107,17 +160,23 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Loaded, Faults> {
         let (root, syntax_errors) = DeTable::parse_recoverable(text);
+        let found = RefCell::default();
         let reader = Reader {
             source: Source::new(file, text),
             base_dir,
             env,
             complete: syntax_errors.is_empty(),
             empty: DeTable::new(),
-            found: RefCell::default(),
+            found: &found,
         };
         let config: Option<Config> = Keys::read(&reader, root.get_ref(), String::new(), 0..0);
-        let syntax_faults = syntax_errors.iter().map(|error| syntax_fault(&reader, error));
-        finish(config, syntax_faults.collect(), reader.found.into_inner())
+        let syntax_faults = syntax_errors.iter().map(|error| syntax_fault(&reader.source, error)).collect();
+        finish(file, config, syntax_faults, found.take())
+    }
+
+    /// The JSON Schema of the file, for editors.
+    pub(crate) fn schema() -> serde_json::Value {
+        schema::document::<Config>()
     }
 }
 
@@ -137,14 +196,13 @@ impl Table for Config {
     ];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let server = keys.table::<Server>("server");
-        let health = keys.table::<Health>("health");
-        let request_id = keys.table::<RequestId>("request_id");
-        let forwarded = keys.table::<Forwarded>("forwarded");
-        keys.table::<AccessLog>("access_log");
-        let upstreams = keys.named::<Upstream>("upstreams");
-        let defaults = keys.table::<RouteKeys>("defaults").unwrap_or_default();
-        let routes = keys.named::<RouteKeys>("routes");
+        let server = keys.table::<Server>("server", "where the gateway listens, and what it allows a connection");
+        let health = keys.table::<Health>("health", "the gateway's own health, answered before any route");
+        let request_id = keys.table::<RequestId>("request_id", "the id that a request keeps on its whole way");
+        let forwarded = keys.table::<Forwarded>("forwarded", "what upstreams are told about a request's way");
+        keys.table::<AccessLog>("access_log", "one line a request");
+        let upstreams = keys.named::<Upstream>("upstreams", "the servers that answer, by name");
+        let routes = keys.named_with_defaults::<Entry>("routes", "which requests go where, by name");
 
         let reader = keys.reader;
         let (upstreams, routes) = (upstreams?, routes?);
@@ -152,72 +210,43 @@ impl Table for Config {
             let message = "no route to serve; add [routes.NAME] with a path and an upstream";
             reader.fault(&keys.header_of("routes"), "routes", message.to_owned());
         }
-        let health_path = health.as_ref().and_then(|health| health.path.as_deref());
+        if reader.complete {
+            let health_path = health.as_ref().and_then(|health| health.path.as_deref());
+            check::refuse_unknown_names(reader, &upstreams);
+            check::refuse_repeated_routes(reader, &routes);
+            check::warn_of_unreachable_routes(reader, &routes, health_path);
+            check::warn_of_unused(reader, &upstreams);
+            check::list_open_routes(reader, &routes);
+        }
         Some(Config {
-            routes: read_together(reader, &defaults, routes, &upstreams, health_path)?,
             server: server?,
             health: health?,
             request_id: request_id?,
             forwarded: forwarded?,
-            upstreams: upstreams
-                .into_iter()
-                .map(|upstream| Some((upstream.name, upstream.value?)))
-                .collect::<Option<_>>()?,
+            upstreams: by_name(upstreams)?,
+            routes: by_name(routes.into_iter().map(|entry| entry.and_then(|entry| entry.route)).collect())?,
         })
     }
 }
 
-/// The routes: what one is depends on the defaults, and whether it may be on the upstreams and the other routes.
-fn read_together(
-    reader: &Reader<'_>,
-    defaults: &RouteKeys,
-    routes: Vec<Named<RouteKeys>>,
-    upstreams: &[Named<Upstream>],
-    health_path: Option<&str>,
-) -> Option<BTreeMap<String, Route>> {
-    let upstream_names: Vec<Located<Text>> = routes
-        .iter()
-        .filter_map(|route| route.value.as_ref())
-        .chain([defaults])
-        .filter_map(|keys| keys.upstream.given().cloned())
-        .collect();
-    let routes: Vec<Resolved> = routes.into_iter().filter_map(|route| resolve(reader, route, defaults)).collect();
-    if reader.complete {
-        check::refuse_unknown_upstreams(reader, &upstream_names, upstreams);
-        check::refuse_repeated_routes(reader, &routes);
-        check::warn_of_unreachable_routes(reader, &routes, health_path);
-        check::warn_of_unused_upstreams(reader, &routes, upstreams);
-    }
-    routes.into_iter().map(|route| Some((route.name, route.route?))).collect()
-}
-
-fn syntax_fault(reader: &Reader<'_>, error: &toml::de::Error) -> Finding {
-    let span = error.span().unwrap_or_default();
-    let message = match (error.message(), reader.source.slice(span.clone())) {
-        ("duplicate key", key) if !key.is_empty() => {
-            format!("{} is there already; remove one of the two", reader::quoted(key))
-        }
-        (message, _) => format!("not TOML: {message}"),
-    };
-    reader.source.finding(span.start, "", message)
-}
-
-fn finish(config: Option<Config>, syntax_faults: Vec<Finding>, found: Found) -> Result<Loaded, Faults> {
-    let Found { mut faults, mut warnings, files } = found;
+/// `file` is the one that was read first; findings of the files that it names come after its own.
+fn finish(file: &str, config: Option<Config>, syntax_faults: Vec<Finding>, found: Found) -> Result<Loaded, Faults> {
+    let Found { mut faults, mut warnings, mut open_routes, files, .. } = found;
     // What follows a syntax error may have been taken for something else.
     if let Some(first) = syntax_faults.iter().filter_map(line).min() {
         faults.retain(|fault| line(fault) < Some(first));
         warnings.clear();
     }
     faults.extend(syntax_faults);
-    for findings in [&mut faults, &mut warnings] {
-        findings.sort_by_key(|finding| finding.position);
+    for findings in [&mut faults, &mut warnings, &mut open_routes] {
+        findings.sort_by(|a, b| (a.file != file, &a.file, a.position).cmp(&(b.file != file, &b.file, b.position)));
         // A value in [defaults] is looked at once for each route.
         findings.dedup();
     }
+    let files = files.into_iter().collect();
     match config {
-        Some(config) if faults.is_empty() => Ok(Loaded { config, warnings, files: files.into_iter().collect() }),
-        _ => Err(Faults { faults, warnings }),
+        Some(config) if faults.is_empty() => Ok(Loaded { config, warnings, open_routes, files }),
+        _ => Err(Faults { faults, warnings, files }),
     }
 }
 

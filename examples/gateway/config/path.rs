@@ -1,8 +1,10 @@
 //! Paths of requests, as they are compared with those on the wire.
 
 use http::uri::PathAndQuery;
+use serde_json::Value as Json;
 use tower_gateway::strict::normal_path;
 
+use super::schema;
 use super::value::{Form, Value};
 
 /// An absolute path without a query (RFC 3986, section 3.3), percent-encoded where a request's is.
@@ -39,6 +41,10 @@ impl Form for RequestPath {
         }
         Some(text.text)
     }
+
+    fn schema() -> Json {
+        schema::string(&["/", "/api/users"])
+    }
 }
 
 /// Why no request can have this path.
@@ -70,6 +76,10 @@ impl Form for PathPrefix {
             return None;
         }
         Some(prefix.to_owned())
+    }
+
+    fn schema() -> Json {
+        schema::string(&["/api"])
     }
 }
 

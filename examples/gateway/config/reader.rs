@@ -1,6 +1,6 @@
 //! What one reading of a file shares: where it stands, what it may look up, what it has found.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::expand::{Reference, expand};
+use super::expand::{Expansion, expand};
 use super::fault::Finding;
 use super::source::Source;
+use super::value::Text;
 
 /// More than any key, token or certificate: a mistyped `${file:/dev/zero}` ends here.
-const MAX_INCLUDED_BYTES: u64 = 1024 * 1024;
+pub(super) const MAX_INCLUDED_BYTES: u64 = 1024 * 1024;
 
 pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
@@ -24,14 +25,30 @@ pub(super) struct Reader<'a> {
     pub(super) complete: bool,
     /// Stands in for tables that are absent, so that defaults are written once, where a table is read.
     pub(super) empty: DeTable<'static>,
-    pub(super) found: RefCell<Found>,
+    /// Shared with the readers of files that this one names.
+    pub(super) found: &'a RefCell<Found>,
 }
 
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) faults: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
+    pub(super) open_routes: Vec<Finding>,
+    /// Those that could not be read as well.
     pub(super) files: BTreeSet<PathBuf>,
+    pub(super) references: Vec<Reference>,
+    is_aside: bool,
+}
+
+/// A name in the file that stands for a table, such as `upstream = "users"` for `[upstreams.users]`.
+#[derive(Clone)]
+pub(super) struct Reference {
+    pub(super) section: &'static str,
+    pub(super) name: Text,
+    pub(super) path: String,
+    pub(super) at: Range<usize>,
+    /// Not one of a table that only stands for others to inherit from.
+    pub(super) is_use: bool,
 }
 
 impl Reader<'_> {
@@ -45,6 +62,33 @@ impl Reader<'_> {
         self.found.borrow_mut().warnings.push(finding);
     }
 
+    pub(super) fn list_open_route(&self, at: &Range<usize>, key: &str, message: String) {
+        let finding = self.source.finding(at.start, key, message);
+        self.found.borrow_mut().open_routes.push(finding);
+    }
+
+    /// Whether there is one in what this key holds.
+    pub(super) fn has_fault_in(&self, key: &str) -> bool {
+        let is_within = |fault: &Finding| {
+            fault.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.found.borrow().faults.iter().any(is_within)
+    }
+
+    /// Reads what is looked at for its faults alone.
+    pub(super) fn aside<T>(&self, read: impl FnOnce() -> T) -> T {
+        let before = std::mem::replace(&mut self.found.borrow_mut().is_aside, true);
+        let read = read();
+        self.found.borrow_mut().is_aside = before;
+        read
+    }
+
+    pub(super) fn refer(&self, section: &'static str, name: Text, path: String, at: Range<usize>) {
+        let mut found = self.found.borrow_mut();
+        let is_use = !found.is_aside;
+        found.references.push(Reference { section, name, path, at, is_use });
+    }
+
     /// A key that must be there and is not: shown at the header of its table.
     pub(super) fn missing(&self, at: &Range<usize>, table: &str, key: &str, expects: &str) {
         if self.complete {
@@ -52,11 +96,17 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn expand(&self, written: &str) -> Result<String, Vec<String>> {
-        expand(written, &|reference| match reference {
-            Reference::Variable { name, fallback } => self.variable(name, fallback),
-            Reference::File(path) => self.included(path),
-        })
+    /// The text, and whether anything was put into it.
+    pub(super) fn expand(&self, written: &str) -> Result<(String, bool), Vec<String>> {
+        let is_expanded = Cell::new(false);
+        let look_up = |expansion: Expansion<'_>| {
+            is_expanded.set(true);
+            match expansion {
+                Expansion::Variable { name, fallback } => self.variable(name, fallback),
+                Expansion::File(path) => self.included(path),
+            }
+        };
+        Ok((expand(written, &look_up)?, is_expanded.get()))
     }
 
     fn variable(&self, name: &str, fallback: Option<&str>) -> Result<String, String> {
@@ -71,18 +121,35 @@ impl Reader<'_> {
     }
 
     fn included(&self, path: &str) -> Result<String, String> {
-        let resolved = self.base_dir.join(path);
-        let mut text = String::new();
-        File::open(&resolved)
-            .and_then(|file| file.take(MAX_INCLUDED_BYTES + 1).read_to_string(&mut text))
-            .map_err(|error| format!("the file {path:?} cannot be read: {error}"))?;
-        if text.len() as u64 > MAX_INCLUDED_BYTES {
-            return Err(format!("the file {path:?} is larger than 1MiB; name a smaller one"));
-        }
-        self.found.borrow_mut().files.insert(resolved);
+        let text = self.text_of(path, MAX_INCLUDED_BYTES)?;
         let without_newline = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(&text);
         Ok(without_newline.to_owned())
     }
+
+    /// The text of a file that the configuration names, which belongs to it from then on, also when it cannot be read:
+    /// it may be by the time that it changes. Or why it cannot be read.
+    pub(super) fn text_of(&self, path: &str, at_most: u64) -> Result<String, String> {
+        let resolved = self.base_dir.join(path);
+        let mut text = String::new();
+        let read = File::open(&resolved).and_then(|file| file.take(at_most + 1).read_to_string(&mut text));
+        self.found.borrow_mut().files.insert(resolved);
+        read.map_err(|error| format!("the file {path:?} cannot be read: {error}"))?;
+        if text.len() as u64 > at_most {
+            return Err(format!("the file {path:?} is larger than {}MiB; name a smaller one", at_most >> 20));
+        }
+        Ok(text)
+    }
+}
+
+pub(super) fn syntax_fault(source: &Source<'_>, error: &toml::de::Error) -> Finding {
+    let span = error.span().unwrap_or_default();
+    let message = match (error.message(), source.slice(span.clone())) {
+        ("duplicate key", key) if !key.is_empty() => {
+            format!("{} is there already; remove one of the two", quoted(key))
+        }
+        (message, _) => format!("not TOML: {message}"),
+    };
+    source.finding(span.start, "", message)
 }
 
 /// The dotted path of a key in a table; what could not stand there as a bare key is quoted.

@@ -12,13 +12,14 @@ pub(crate) struct RequestId {
 }
 
 impl Table for RequestId {
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let default_header = HeaderName::from_static("x-request-id");
         Some(RequestId {
-            enabled: keys.or::<bool>("enabled", true),
-            header: keys.or::<HeaderName>("header", default_header),
+            enabled: keys.or::<bool>("enabled", true, "whether requests are given an id"),
+            header: keys.or::<HeaderName>(
+                "header",
+                "x-request-id",
+                "the header that it is read from, forwarded and returned in",
+            ),
         })
     }
 }

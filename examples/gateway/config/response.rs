@@ -10,8 +10,8 @@ impl Table for Response {
     const NOT_BUILT: &'static [&'static str] = &["remove_headers", "set_headers"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        keys.optional::<OnlyFalse>("response_time");
-        keys.optional::<OnlyFalse>("server_timing");
+        keys.optional::<OnlyFalse>("response_time", "X-Response-Time: 12ms");
+        keys.optional::<OnlyFalse>("server_timing", "Server-Timing");
         Some(Response)
     }
 }

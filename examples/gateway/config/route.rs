@@ -1,17 +1,16 @@
-//! `[routes.NAME]`, and `[defaults]` for all of them.
-
-use std::ops::Range;
+//! `[routes.NAME]`. What a route has from `[defaults]` stands in its keys already.
 
 use tower_gateway::strict::EncodedSlashes;
 
-use super::forms::{Locate, Located, OrFalse};
+use super::forms::{Locate, Located};
 use super::ip::IpRules;
 use super::path::{PathPrefix, RequestPath, is_prefix_by_segments};
-use super::reader::Reader;
+use super::reference::NameOf;
 use super::response::Response;
-use super::table::{Keys, Named, Setting, Table};
+use super::table::{Keys, Table};
 use super::timeouts::Timeouts;
-use super::value::{Form, Text, Value};
+use super::upstream::Upstream;
+use super::word::{Choice, Word};
 
 /// `[routes.NAME]`, with what it has from `[defaults]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,32 +35,15 @@ pub(crate) enum PathMatch {
     Exact,
 }
 
-/// The keys of one route, or those of `[defaults]`. `None` is `false`.
-#[derive(Default)]
-pub(super) struct RouteKeys {
-    path: Setting<String>,
-    path_match: Setting<PathMatch>,
-    pub(super) upstream: Setting<Located<Text>>,
-    strip_prefix: Setting<Option<Located<String>>>,
-    encoded_slashes: Setting<EncodedSlashes>,
-    timeouts: Setting<Option<Timeouts>>,
-    ip: Setting<Option<IpRules>>,
-}
-
-/// A route as its own keys and the defaults make it, to be checked against the rest of the file.
-pub(super) struct Resolved {
-    pub(super) name: String,
-    /// The dotted path of its table.
-    pub(super) table: String,
-    /// The header of its table.
-    pub(super) at: Range<usize>,
+/// A route as it was read, for the checks that look at several.
+pub(super) struct Entry {
     /// Which requests are its own. Absent where a fault has been reported.
     pub(super) matched: Option<(String, PathMatch)>,
     /// Absent where a fault has been reported.
     pub(super) route: Option<Route>,
 }
 
-impl Table for RouteKeys {
+impl Table for Entry {
     const NOT_BUILT: &'static [&'static str] = &[
         "hosts",
         "methods",
@@ -79,111 +61,60 @@ impl Table for RouteKeys {
     ];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let route = RouteKeys {
-            path: keys.setting::<RequestPath>("path"),
-            path_match: keys.setting::<PathMatch>("match"),
-            upstream: keys.setting::<Locate<UpstreamName>>("upstream"),
-            strip_prefix: keys.setting::<OrFalse<Locate<PathPrefix>>>("strip_prefix"),
-            encoded_slashes: keys.setting::<SlashRule>("encoded_slashes"),
-            timeouts: keys.setting::<OrFalse<Timeouts>>("timeouts"),
-            ip: keys.setting::<OrFalse<IpRules>>("ip"),
+        let path = keys.required::<RequestPath>("path", "the requests it is for: by path");
+        let path_match =
+            keys.or::<Word<PathMatch>>("match", "prefix", "by whole segments from the front, or the whole");
+        let upstream = keys.required::<NameOf<Upstream>>("upstream", "the upstream that answers");
+        let strip_prefix =
+            keys.optional::<Locate<PathPrefix>>("strip_prefix", "what is taken off the front of the path");
+        let encoded_slashes = keys.or::<Word<SlashRule>>(
+            "encoded_slashes",
+            "refuse",
+            "%2F in a path: a 400, or matched and forwarded as it is",
+        );
+        let timeouts = keys.table::<Timeouts>("timeouts", "the deadlines of its requests; false: none");
+        let timeouts = if keys.is_off("timeouts") { Some(Timeouts::OFF) } else { timeouts };
+        let ip = keys.optional::<IpRules>("ip", "whose address is let in; the others: 403");
+        keys.table::<Response>("response", "what is done to its answers, the gateway's own too");
+
+        if let (Some(prefix), Some(path)) = (&strip_prefix, &path) {
+            refuse_foreign_prefix(keys, prefix, path);
+        }
+        let matched = keys.are_sound(&["path", "match"]).then(|| path.clone()).flatten();
+        let route = || {
+            Some(Route {
+                path: path?,
+                path_match,
+                upstream: upstream?,
+                strip_prefix: strip_prefix.map(|prefix| prefix.value),
+                encoded_slashes: encoded_slashes.0,
+                timeouts: timeouts?,
+                ip,
+            })
         };
-        keys.optional::<OrFalse<Response>>("response");
-        Some(route)
+        Some(Entry { matched: matched.map(|path| (path, path_match)), route: route() })
     }
 }
 
-/// A route's own keys, and for each that it lacks the one of `[defaults]`. Nothing where its table could not be read.
-pub(super) fn resolve(reader: &Reader<'_>, named: Named<RouteKeys>, defaults: &RouteKeys) -> Option<Resolved> {
-    let own = named.value?;
-    let path = own.path.or(&defaults.path);
-    let path_match = own.path_match.or(&defaults.path_match);
-    let upstream = own.upstream.or(&defaults.upstream);
-    let strip_prefix = own.strip_prefix.or(&defaults.strip_prefix);
-    let encoded_slashes = own.encoded_slashes.or(&defaults.encoded_slashes);
-    let timeouts = own.timeouts.or(&defaults.timeouts);
-    let ip = own.ip.or(&defaults.ip);
-
-    if let Setting::Absent = path {
-        reader.missing(&named.at, &named.path, "path", &RequestPath::expects());
-    }
-    if let Setting::Absent = upstream {
-        reader.missing(&named.at, &named.path, "upstream", &UpstreamName::expects());
-    }
-    let strip_prefix = strip_prefix.given().cloned().flatten();
-    if let (Some(prefix), Some(path)) = (&strip_prefix, path.given()) {
-        refuse_foreign_prefix(reader, prefix, path, &named.path);
-    }
-    let path_match = match path_match {
-        Setting::Absent => Some(PathMatch::Prefix),
-        Setting::Faulty => None,
-        Setting::Given(path_match) => Some(path_match),
-    };
-    let timeouts = match timeouts {
-        Setting::Absent | Setting::Faulty => Timeouts::default(),
-        Setting::Given(timeouts) => timeouts.unwrap_or(Timeouts::OFF),
-    };
-    let matched = path.given().cloned().zip(path_match);
-    let route = matched.clone().zip(upstream.given()).map(|((path, path_match), upstream)| Route {
-        path,
-        path_match,
-        upstream: upstream.value.text.clone(),
-        strip_prefix: strip_prefix.map(|prefix| prefix.value),
-        encoded_slashes: encoded_slashes.given().copied().unwrap_or_default(),
-        timeouts,
-        ip: ip.given().cloned().flatten(),
-    });
-    Some(Resolved { name: named.name, table: named.path, at: named.at, matched, route })
-}
-
-fn refuse_foreign_prefix(reader: &Reader<'_>, prefix: &Located<String>, path: &str, route: &str) {
+fn refuse_foreign_prefix(keys: &Keys<'_>, prefix: &Located<String>, path: &str) {
     if !is_prefix_by_segments(&prefix.value, path) {
         let message = format!(
-            "{}: not the first segments of the path of [{route}]; write a prefix of it, or false to strip nothing",
-            prefix.path
+            "{}: not the first segments of the path of [{}]; write a prefix of it, or false to strip nothing",
+            prefix.path, keys.path
         );
-        reader.fault(&prefix.at, &prefix.path, message);
+        keys.reader.fault(&prefix.at, &prefix.path, message);
     }
 }
 
-impl Form for PathMatch {
-    type Output = PathMatch;
-
-    fn expects() -> String {
-        r#""prefix" or "exact""#.to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<PathMatch> {
-        let built = [("prefix", PathMatch::Prefix), ("exact", PathMatch::Exact)];
-        value.word::<Self, _>(&built, &[])
-    }
+impl Choice for PathMatch {
+    const BUILT: &'static [(&'static str, Self)] = &[("prefix", Self::Prefix), ("exact", Self::Exact)];
 }
 
 /// What becomes of `%2F` in a path.
-struct SlashRule;
+#[derive(Clone, Copy)]
+struct SlashRule(EncodedSlashes);
 
-impl Form for SlashRule {
-    type Output = EncodedSlashes;
-
-    fn expects() -> String {
-        r#""refuse" or "keep""#.to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<EncodedSlashes> {
-        value.word::<Self, _>(&[("refuse", EncodedSlashes::Refuse), ("keep", EncodedSlashes::Keep)], &[])
-    }
-}
-
-struct UpstreamName;
-
-impl Form for UpstreamName {
-    type Output = Text;
-
-    fn expects() -> String {
-        "the name of an upstream".to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<Text> {
-        value.text::<Self>()
-    }
+impl Choice for SlashRule {
+    const BUILT: &'static [(&'static str, Self)] =
+        &[("refuse", Self(EncodedSlashes::Refuse)), ("keep", Self(EncodedSlashes::Keep))];
 }

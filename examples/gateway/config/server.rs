@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
+use serde_json::Value as Json;
 
 use super::address::Cidr;
 use super::count::{Count, Workers};
 use super::duration::{AnyDuration, PositiveDuration};
-use super::forms::{ListOf, Locate, Located, OrNone};
+use super::forms::{ListOf, Locate, Located, NonEmpty, OrNone};
+use super::literal::EMPTY;
+use super::schema;
 use super::size::{Bytes, PositiveBytes};
 use super::table::{Keys, Table};
 use super::value::{Form, Value};
@@ -58,27 +61,68 @@ pub(crate) enum ClientIpFrom {
 }
 
 impl Table for Server {
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let default_listen = SocketAddr::from(([127, 0, 0, 1], 8080));
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        type Time = OrNone<PositiveDuration>;
         Some(Server {
-            listen: keys.or::<Listen>("listen", vec![default_listen]),
-            workers: keys.or::<Workers>("workers", None),
-            trusted_proxies: keys.or::<TrustedProxies>("trusted_proxies", Vec::new()),
-            client_ip_from: keys.or::<ClientIpFrom>("client_ip_from", ClientIpFrom::XForwardedFor),
-            header_read_timeout: keys.or::<OrNone<PositiveDuration>>("header_read_timeout", seconds(10)),
-            body_read_timeout: keys.or::<OrNone<PositiveDuration>>("body_read_timeout", seconds(30)),
-            body_min_rate: keys.or::<OrNone<PositiveBytes>>("body_min_rate", Some(128)),
-            write_timeout: keys.or::<OrNone<PositiveDuration>>("write_timeout", seconds(30)),
-            keep_alive_timeout: keys.or::<OrNone<AnyDuration>>("keep_alive_timeout", seconds(75)),
-            max_header_bytes: keys.or::<OrNone<PositiveBytes>>("max_header_bytes", Some(64 << 10)),
-            max_body_bytes: keys.or::<OrNone<Bytes>>("max_body_bytes", Some(10 << 20)),
-            max_connections: keys.or::<OrNone<Count>>("max_connections", NonZeroUsize::new(10_000)),
-            max_connections_per_ip: keys.or::<OrNone<Count>>("max_connections_per_ip", None),
-            drain_delay: keys.or::<AnyDuration>("drain_delay", Duration::ZERO),
-            shutdown_grace: keys.or::<AnyDuration>("shutdown_grace", Duration::from_secs(30)),
+            listen: keys.or::<Listen>(
+                "listen",
+                ["127.0.0.1:8080"],
+                "addresses for plain HTTP/1.1, and HTTP/2 by prior knowledge",
+            ),
+            workers: keys.or::<Workers>("workers", 0, "serving threads; 0: one per available core"),
+            trusted_proxies: keys.or::<TrustedProxies>(
+                "trusted_proxies",
+                EMPTY,
+                "networks whose client_ip_from header is believed, walked right to left",
+            ),
+            client_ip_from: keys.or::<ClientIpFrom>(
+                "client_ip_from",
+                "x-forwarded-for",
+                "the one header that trusted proxies tell the client's address in; the others are ignored and replaced",
+            ),
+            header_read_timeout: keys.or::<Time>(
+                "header_read_timeout",
+                "10s",
+                "from a connection's first byte to the end of a request head",
+            ),
+            body_read_timeout: keys.or::<Time>("body_read_timeout", "30s", "between two pieces of a request body"),
+            body_min_rate: keys.or::<OrNone<PositiveBytes>>(
+                "body_min_rate",
+                "128B",
+                "bytes a second that a request body must average after its first 10 s",
+            ),
+            write_timeout: keys.or::<Time>("write_timeout", "30s", "how long a client may read nothing"),
+            keep_alive_timeout: keys.or::<OrNone<AnyDuration>>(
+                "keep_alive_timeout",
+                "75s",
+                "how long a connection may wait for its next request; 0s: it ends after one",
+            ),
+            max_header_bytes: keys.or::<OrNone<PositiveBytes>>(
+                "max_header_bytes",
+                "64KiB",
+                "the size of a request head; beyond it: 431",
+            ),
+            max_body_bytes: keys.or::<OrNone<Bytes>>(
+                "max_body_bytes",
+                "10MiB",
+                "the size of a request body, with or without Content-Length; beyond it: 413",
+            ),
+            max_connections: keys.or::<OrNone<Count>>("max_connections", 10_000, "connections served at a time"),
+            max_connections_per_ip: keys.or::<OrNone<Count>>(
+                "max_connections_per_ip",
+                "none",
+                "connections of one client: an IPv4 address or an IPv6 /64",
+            ),
+            drain_delay: keys.or::<AnyDuration>(
+                "drain_delay",
+                "0s",
+                "how long readiness is 503 after SIGTERM before listeners close",
+            ),
+            shutdown_grace: keys.or::<AnyDuration>(
+                "shutdown_grace",
+                "30s",
+                "how long requests in flight may take to finish then",
+            ),
         })
     }
 }
@@ -103,6 +147,10 @@ impl Form for Listen {
             refuse_if_repeated(value, address, &addresses[..index]);
         }
         entries.into_iter().map(|entry| Some(entry?.value)).collect()
+    }
+
+    fn schema() -> Json {
+        NonEmpty::<SocketAddr>::schema()
     }
 }
 
@@ -139,6 +187,10 @@ impl Form for TrustedProxies {
         }
         Some(networks.into_iter().map(|network| network.value).collect())
     }
+
+    fn schema() -> Json {
+        ListOf::<Cidr>::schema()
+    }
 }
 
 impl Form for ClientIpFrom {
@@ -155,5 +207,9 @@ impl Form for ClientIpFrom {
             "forwarded" => ClientIpFrom::Forwarded,
             _ => ClientIpFrom::Header(name),
         })
+    }
+
+    fn schema() -> Json {
+        schema::string(&["x-forwarded-for", "forwarded", "cf-connecting-ip"])
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Only binary units: what is meant by `"10MB"` depends on whom one asks, so it is refused.
 
+use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 use super::duration::digits;
+use super::schema::either;
 use super::value::{Form, Value};
 
 /// One pebibyte: sums of sizes, and rates times seconds, stay far from overflow.
@@ -37,6 +39,13 @@ impl Form for Bytes {
             _ => value.whole_number::<Self>(0..=LARGEST),
         }
     }
+
+    fn schema() -> Json {
+        either(
+            json!({ "type": "integer", "minimum": 0, "maximum": LARGEST }),
+            json!({ "type": "string", "pattern": r"^[0-9]+(KiB|MiB|GiB|B|)$|\$\{", "examples": ["128B", "64KiB", "10MiB"] }),
+        )
+    }
 }
 
 impl Form for PositiveBytes {
@@ -56,6 +65,10 @@ impl Form for PositiveBytes {
             return None;
         }
         Some(size)
+    }
+
+    fn schema() -> Json {
+        Bytes::schema()
     }
 }
 

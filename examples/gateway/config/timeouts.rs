@@ -24,27 +24,18 @@ impl Timeouts {
     pub(super) const OFF: Self = Timeouts { response_head: None, body_idle: None, total: None, upgrade_idle: None };
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            response_head: Some(Duration::from_secs(30)),
-            body_idle: Some(Duration::from_secs(60)),
-            total: None,
-            upgrade_idle: Some(Duration::from_secs(60 * 60)),
-        }
-    }
-}
-
 impl Table for Timeouts {
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let default = Timeouts::default();
+        type Time = OrNone<PositiveDuration>;
         Some(Timeouts {
-            response_head: keys.or::<OrNone<PositiveDuration>>("response_head", default.response_head),
-            body_idle: keys.or::<OrNone<PositiveDuration>>("body_idle", default.body_idle),
-            total: keys.or::<OrNone<PositiveDuration>>("total", default.total),
-            upgrade_idle: keys.or::<OrNone<PositiveDuration>>("upgrade_idle", default.upgrade_idle),
+            response_head: keys.or::<Time>(
+                "response_head",
+                "30s",
+                "from the end of the request to the head of the response, over all tries; beyond it: 504",
+            ),
+            body_idle: keys.or::<Time>("body_idle", "60s", "between two pieces of the response's body"),
+            total: keys.or::<Time>("total", "none", "for everything together"),
+            upgrade_idle: keys.or::<Time>("upgrade_idle", "1h", "without a byte either way over WebSocket"),
         })
     }
 }

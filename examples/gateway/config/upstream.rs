@@ -4,14 +4,17 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::uri::Authority;
+use serde_json::Value as Json;
 
 use super::count::Count;
 use super::duration::{AnyDuration, PositiveDuration};
 use super::forms::OrNone;
-use super::table::{Keys, Table};
+use super::schema;
+use super::table::{Keys, Listed, Table};
 use super::upstream_server::{UpstreamServer, UpstreamServers};
 use super::url::check_authority;
 use super::value::{Form, Value};
+use super::word::{Choice, Word};
 
 /// `[upstreams.NAME]`. A limit that is absent has been lifted with `"none"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,17 +65,30 @@ impl Table for Upstream {
         &["tls", "slow_start", "panic_threshold", "health_check", "outlier_ejection", "circuit_breaker", "retry"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let servers = keys.required::<UpstreamServers>("servers");
-        let balance = keys.or::<Balance>("balance", Balance::LeastRequests);
-        let host = keys.or::<UpstreamHost>("host", UpstreamHost::Upstream);
-        let protocol = keys.or::<Protocol>("protocol", Protocol::Auto);
-        let connect_timeout = keys.or::<OrNone<PositiveDuration>>("connect_timeout", seconds(1));
-        let keep_alive_timeout = keys.or::<OrNone<AnyDuration>>("keep_alive_timeout", seconds(60));
+        let servers = keys.required::<UpstreamServers>("servers", "where requests go");
+        let balance = keys.or::<Word<Balance>>("balance", "least_requests", "how the server of a request is chosen");
+        let host =
+            keys.or::<UpstreamHost>("host", "upstream", "the Host sent: the server's, the client's, or any other text");
+        let protocol = keys.or::<Word<Protocol>>("protocol", "auto", "what is spoken with the servers");
+        let connect_timeout = keys.or::<OrNone<PositiveDuration>>(
+            "connect_timeout",
+            "1s",
+            "how long a connection may take to come about",
+        );
+        let keep_alive_timeout = keys.or::<OrNone<AnyDuration>>(
+            "keep_alive_timeout",
+            "60s",
+            "how long a connection is kept without a request; 0s: none is",
+        );
         let max_connections_per_server =
-            keys.or::<OrNone<Count>>("max_connections_per_server", NonZeroUsize::new(1024));
-        let queue_timeout = keys.or::<OrNone<AnyDuration>>("queue_timeout", seconds(1));
-        let dns_refresh = keys.or::<PositiveDuration>("dns_refresh", Duration::from_secs(30));
+            keys.or::<OrNone<Count>>("max_connections_per_server", 1024, "connections to one server, over all workers");
+        let queue_timeout = keys.or::<OrNone<AnyDuration>>(
+            "queue_timeout",
+            "1s",
+            "how long a request waits for one of them; beyond it: 503",
+        );
+        let dns_refresh =
+            keys.or::<PositiveDuration>("dns_refresh", "30s", "how long the addresses of a name are used");
         Some(Upstream {
             servers: servers?,
             balance,
@@ -87,38 +103,20 @@ impl Table for Upstream {
     }
 }
 
-impl Balance {
+impl Listed for Upstream {
+    const SECTION: &'static str = "upstreams";
+    const KIND: &'static str = "upstream";
+}
+
+impl Choice for Balance {
+    const BUILT: &'static [(&'static str, Self)] =
+        &[("least_requests", Self::LeastRequests), ("round_robin", Self::RoundRobin)];
     const NOT_BUILT: &'static [&'static str] = &["peak_ewma", "hash:subject", "hash:client_ip", "hash:header:NAME"];
 }
 
-impl Form for Balance {
-    type Output = Balance;
-
-    fn expects() -> String {
-        r#""least_requests" or "round_robin""#.to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<Balance> {
-        let built = [("least_requests", Balance::LeastRequests), ("round_robin", Balance::RoundRobin)];
-        value.word::<Self, _>(&built, Self::NOT_BUILT)
-    }
-}
-
-impl Protocol {
+impl Choice for Protocol {
+    const BUILT: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("http1", Self::Http1)];
     const NOT_BUILT: &'static [&'static str] = &["h2"];
-}
-
-impl Form for Protocol {
-    type Output = Protocol;
-
-    fn expects() -> String {
-        r#""auto" or "http1""#.to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<Protocol> {
-        let built = [("auto", Protocol::Auto), ("http1", Protocol::Http1)];
-        value.word::<Self, _>(&built, Self::NOT_BUILT)
-    }
 }
 
 impl Form for UpstreamHost {
@@ -144,5 +142,9 @@ impl Form for UpstreamHost {
             return None;
         }
         Some(UpstreamHost::Fixed(authority))
+    }
+
+    fn schema() -> Json {
+        schema::string(&["upstream", "client", "users.internal"])
     }
 }

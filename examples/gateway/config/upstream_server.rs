@@ -3,9 +3,11 @@
 use std::num::NonZeroU32;
 
 use http::Uri;
+use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
-use super::forms::ListOf;
+use super::forms::{ListOf, NonEmpty};
+use super::schema::{either, number_or_boolean};
 use super::table::{Keys, Table};
 use super::url::ServerUrl;
 use super::value::{Form, Value};
@@ -38,6 +40,10 @@ impl Form for UpstreamServers {
         }
         Some(servers)
     }
+
+    fn schema() -> Json {
+        NonEmpty::<Entry>::schema()
+    }
 }
 
 struct Entry;
@@ -59,14 +65,16 @@ impl Form for Entry {
             }
         }
     }
+
+    fn schema() -> Json {
+        either(ServerUrl::schema(), <UpstreamServer as Form>::schema())
+    }
 }
 
 impl Table for UpstreamServer {
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let url = keys.required::<ServerUrl>("url");
-        let weight = keys.or::<Weight>("weight", NonZeroU32::MIN);
+        let url = keys.required::<ServerUrl>("url", "where it is; a path is put before the request's");
+        let weight = keys.or::<Weight>("weight", 1, "its share beside the others'");
         Some(UpstreamServer { url: url?, weight })
     }
 }
@@ -83,5 +91,9 @@ impl Form for Weight {
     fn read(value: &Value<'_>) -> Option<NonZeroU32> {
         let weight = value.whole_number::<Self>(1..=65_535)?;
         u32::try_from(weight).ok().and_then(NonZeroU32::new)
+    }
+
+    fn schema() -> Json {
+        number_or_boolean(json!({ "type": "integer", "minimum": 1, "maximum": 65_535 }))
     }
 }

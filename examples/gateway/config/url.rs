@@ -4,7 +4,9 @@ use std::net::Ipv6Addr;
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
+use serde_json::Value as Json;
 
+use super::schema;
 use super::value::{Form, Value};
 
 /// `http://host[:port][/base]`: where to connect, and what is put before a request's path. The scheme comes out in
@@ -26,6 +28,10 @@ impl Form for ServerUrl {
         };
         value.fault(&format!("{} {problem}", text.quoted()));
         None
+    }
+
+    fn schema() -> Json {
+        schema::string(&["http://127.0.0.1:3001", "http://users.internal:8080/base"])
     }
 }
 

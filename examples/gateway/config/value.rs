@@ -5,8 +5,10 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::nearest::nearest;
+use serde_json::{Value as Json, json};
+
 use super::reader::{Reader, quoted};
+use super::schema::number_or_boolean;
 
 /// A form of the contract, such as "a duration": what it makes of a value.
 pub(super) trait Form {
@@ -17,6 +19,9 @@ pub(super) trait Form {
 
     /// Nothing, and a fault at the reader, where the value has another form.
     fn read(value: &Value<'_>) -> Option<Self::Output>;
+
+    /// The form as a JSON Schema, with examples that can be read. It may allow more than `read` does, never less.
+    fn schema() -> Json;
 }
 
 pub(super) struct Value<'a> {
@@ -31,12 +36,13 @@ pub(super) struct Value<'a> {
 pub(super) struct Text {
     pub(super) text: String,
     pub(super) written: String,
+    is_expanded: bool,
 }
 
 impl Text {
     /// From a variable or a file everything arrives as text, numbers and booleans too.
     pub(super) fn is_expanded(&self) -> bool {
-        self.text != self.written
+        self.is_expanded
     }
 
     /// As it stands in the file.
@@ -83,7 +89,7 @@ impl<'a> Value<'a> {
             return None;
         };
         match self.reader.expand(written) {
-            Ok(text) => Some(Text { text, written: written.to_string() }),
+            Ok((text, is_expanded)) => Some(Text { text, written: written.to_string(), is_expanded }),
             Err(problems) => {
                 for problem in problems {
                     self.fault(&problem);
@@ -119,29 +125,22 @@ impl<'a> Value<'a> {
         number
     }
 
-    /// One of several words, of which the contract names some that are not built yet. `NAME` at the end of such a word
-    /// stands for any text.
-    pub(super) fn word<F: Form + ?Sized, T: Copy>(&self, built: &[(&str, T)], not_built: &[&str]) -> Option<T> {
-        let text = self.text::<F>()?;
-        if let Some((_, found)) = built.iter().find(|(word, _)| *word == text.text) {
-            return Some(*found);
-        }
-        let is_known = |word: &&str| match word.strip_suffix("NAME") {
-            Some(prefix) => text.text.starts_with(prefix),
-            None => **word == text.text,
-        };
-        if not_built.iter().any(is_known) {
-            self.fault(&format!("{} is part of the format but not built yet; write {}", text.quoted(), F::expects()));
-            return None;
-        }
-        let words = built.iter().map(|(word, _)| *word).chain(not_built.iter().copied());
-        match nearest(&text.text, words).filter(|nearest| nearest.is_close() && !text.is_expanded()) {
-            Some(nearest) => {
-                self.fault(&format!("{} is not {}; did you mean {:?}?", text.quoted(), F::expects(), nearest.name))
+    /// Any number that is not NaN.
+    pub(super) fn number<F: Form + ?Sized>(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let number = match self.node.get_ref() {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
+            DeValue::Float(float) => float.as_str().parse().ok(),
+            DeValue::String(_) => {
+                let text = self.text::<F>()?;
+                text.text.parse().ok().filter(|_| text.is_expanded())
             }
-            None => self.is_not::<F>(),
+            _ => None,
+        };
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            self.is_not::<F>();
         }
-        None
+        number
     }
 
     pub(super) fn items(&self) -> Option<impl Iterator<Item = Value<'a>>> {
@@ -185,5 +184,9 @@ impl Form for bool {
                 None
             }
         }
+    }
+
+    fn schema() -> Json {
+        number_or_boolean(json!({ "type": "boolean" }))
     }
 }

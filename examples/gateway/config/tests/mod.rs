@@ -6,6 +6,8 @@ mod faults;
 mod forms;
 mod properties;
 mod references;
+mod schema;
+mod tables;
 
 use std::path::Path;
 
