@@ -43,13 +43,22 @@ struct RouteLayers {
 }
 
 impl Assembly {
-    pub(crate) fn new(config: &Config) -> Result<Self, BoxError> {
-        let upstreams = config.upstreams.iter().map(|(name, settings)| Ok((name.clone(), layers::upstream(settings)?)));
+    /// `old` is the one that serves until now: whoever has a state worth keeping takes it over from its namesake there,
+    /// so that a reload changes settings and forgets nothing.
+    pub(crate) fn new(config: &Config, old: Option<&Self>) -> Result<Self, BoxError> {
+        let upstreams = config.upstreams.iter().map(|(name, settings)| {
+            let old = old.and_then(|old| old.upstreams.get(name));
+            Ok((name.clone(), layers::upstream(settings, old)?))
+        });
         let routes = config.routes.iter().map(|(name, route)| RouteLayers::new(config, name, route));
+        let health = Health::new(&config.health);
         Ok(Self {
             client_ip: layers::client_ip(&config.server),
             request_id: layers::request_id(&config.request_id),
-            health: Health::new(&config.health),
+            health: match old {
+                Some(old) => health.adopt(&old.health),
+                None => health,
+            },
             upstreams: upstreams.collect::<Result<_, BoxError>>()?,
             routes: routes.collect::<Result<_, BoxError>>()?,
         })

@@ -27,6 +27,11 @@ impl Health {
         }
     }
 
+    /// Takes over from `old` whether this gateway is about to leave.
+    pub(crate) fn adopt(self, old: &Self) -> Self {
+        Self { draining: old.draining.clone(), ..self }
+    }
+
     /// From now on the answer is that this gateway is about to leave.
     pub(crate) fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);

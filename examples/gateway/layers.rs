@@ -57,7 +57,7 @@ pub(crate) fn proxy(config: &Config, route: &config::Route) -> Result<Endpoint<(
     })
 }
 
-pub(crate) fn upstream(settings: &config::Upstream) -> Result<Upstream, BoxError> {
+pub(crate) fn upstream(settings: &config::Upstream, old: Option<&Upstream>) -> Result<Upstream, BoxError> {
     let far = std::time::Duration::from_secs(365 * 86_400);
     let mut builder = Upstream::builder()
         .balance(match settings.balance {
@@ -71,6 +71,9 @@ pub(crate) fn upstream(settings: &config::Upstream) -> Result<Upstream, BoxError
         .dns_refresh(settings.dns_refresh);
     for server in &settings.servers {
         builder = builder.server(server.url.to_string(), server.weight.get());
+    }
+    if let Some(old) = old {
+        builder = builder.adopt(old);
     }
     Ok(builder.build()?)
 }

@@ -84,7 +84,7 @@ fn print_findings(kind: &str, findings: &[Finding]) {
 
 fn serve(control: &tokio::runtime::Runtime, loaded: Loaded, demo: Option<Demo>) -> Result<ExitCode, BoxError> {
     let settings = loaded.config.server.clone();
-    let assembly = Assembly::new(&loaded.config)?;
+    let assembly = Assembly::new(&loaded.config, None)?;
     let health = assembly.health();
     let server = layers::server(&settings)?.start(move |_| assembly.worker())?;
     let mut greeting = String::new();

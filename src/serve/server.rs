@@ -153,8 +153,8 @@ impl Server {
     ///
     /// `service` is called once on each worker's thread, with the worker's number from 0, inside the worker's runtime, so
     /// it may spawn tasks that live as long as the worker does. The service it makes is cloned for each connection,
-    /// readied and called for each request in turn. A service that is to change while the server runs (a reload) is one
-    /// that looks up its current inner service when it is called.
+    /// readied and called for each request in turn. A service that is to change while the server runs (a reload) is a
+    /// [`Swap`](super::Swap).
     ///
     /// # Errors
     ///
