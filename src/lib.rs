@@ -25,6 +25,7 @@
 //! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
+//! | `redis` | no | [`Redis`](redis::Redis): the connection to state that several gateways share |
 //! | `serve` | no | [`Server`](serve::Server): listeners, one runtime a worker, timeouts, limits, drain |
 //! | `testing` | no | the contract harness, for layers of your own |
 //! | `axum` | no | reads the peer's address from axum's `ConnectInfo` |
@@ -53,6 +54,8 @@ mod origin;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 mod readiness;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod rejection;
 #[cfg(feature = "request-id")]
 pub mod request_id;
