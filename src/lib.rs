@@ -22,6 +22,7 @@
 //! | `request-id` | yes | [`RequestIdLayer`](request_id::RequestIdLayer): one id and one W3C trace context for each request |
 //! | `strict` | yes | [`StrictLayer`](strict::StrictLayer): requests that can be read in one way only, their path in normal form |
 //! | `ip-filter` | yes | [`IpFilterLayer`](ip_filter::IpFilterLayer): allow and deny by CIDR |
+//! | `route` | yes | [`Router`](route::Router): one service for each host, path, method and header field |
 //! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
@@ -59,6 +60,8 @@ pub mod redis;
 mod rejection;
 #[cfg(feature = "request-id")]
 pub mod request_id;
+#[cfg(feature = "route")]
+pub mod route;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[cfg(feature = "strict")]
