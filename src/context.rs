@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::Extensions;
 
-use crate::{Identity, Rejection, TraceContext, UpstreamError};
+use crate::{Identity, NameSet, Rejection, TraceContext, UpstreamError};
 
 /// What is known of one request, shared by every layer it passes.
 ///
 /// It is one extension on the request, made by whichever layer comes first; a layer that keeps a clone reads it on the
 /// way back, also when the client left before any response existed.
 ///
-/// - **Facts** (connection, request id, trace, client address, route, identity) are written once: the first value stays.
+/// - **Facts** (connection, request id, trace, client address, route, identity, the fields that carried credentials) are
+///   written once: the first value stays.
 /// - **Outcomes** (rejection, upstream server, tries, upstream error) keep the last write, and whoever discards an answer
 ///   clears them, so that a retry that succeeds leaves no trace of the try that failed.
 ///
@@ -50,6 +51,7 @@ struct Facts {
     client_ip: OnceLock<ClientIp>,
     route: OnceLock<RouteName>,
     identity: OnceLock<Identity>,
+    credential_headers: OnceLock<Arc<NameSet>>,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +137,16 @@ impl RequestContext {
     /// Sets the identity. False when there was one already, which stays.
     pub fn set_identity(&self, identity: Identity) -> bool {
         self.0.facts.identity.set(identity).is_ok()
+    }
+
+    /// Header fields that carry credentials for us: whoever sends the request on to an origin removes them.
+    pub fn credential_headers(&self) -> Option<&Arc<NameSet>> {
+        self.0.facts.credential_headers.get()
+    }
+
+    /// Sets the fields that carry credentials. False when they were set already, and stay.
+    pub fn set_credential_headers(&self, names: Arc<NameSet>) -> bool {
+        self.0.facts.credential_headers.set(names).is_ok()
     }
 
     /// Where interim answers to this request may be sent, where the server and the client know them.

@@ -47,6 +47,25 @@ struct Parts {
     key_id: Option<Box<str>>,
     limit: Option<u64>,
     claims: Option<Bytes>,
+    /// The claims as values, once somebody asks for one.
+    #[cfg(feature = "auth-core")]
+    values: std::sync::OnceLock<Option<Claims>>,
+}
+
+#[cfg(feature = "auth-core")]
+type Claims = serde_json::Map<String, serde_json::Value>;
+
+/// The claims are not what was asked for.
+#[cfg(feature = "auth-core")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimsError {
+    /// The credential has none: an API key, or a session.
+    #[error("the credential has no claims")]
+    None,
+    /// They are of another shape.
+    #[error("the claims are of another shape")]
+    Shape(#[source] serde_json::Error),
 }
 
 impl Identity {
@@ -62,6 +81,8 @@ impl Identity {
             key_id: None,
             limit: None,
             claims: None,
+            #[cfg(feature = "auth-core")]
+            values: std::sync::OnceLock::new(),
         })
     }
 
@@ -119,6 +140,38 @@ impl Identity {
     /// The token's claims as JSON, where there was a token.
     pub fn raw_claims(&self) -> Option<&Bytes> {
         self.0.claims.as_ref()
+    }
+
+    /// The claims as a type of your own.
+    ///
+    /// ```
+    /// use tower_gateway::{CredentialKind, Identity};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Claims {
+    ///     tenant: String,
+    /// }
+    ///
+    /// let identity = Identity::builder(CredentialKind::Jwt).raw_claims(r#"{"tenant":"t1"}"#).build();
+    /// assert_eq!(identity.claims::<Claims>()?.tenant, "t1");
+    /// # Ok::<(), tower_gateway::ClaimsError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimsError`] when there are none, or they are of another shape.
+    #[cfg(feature = "auth-core")]
+    pub fn claims<T: serde::de::DeserializeOwned>(&self) -> Result<T, ClaimsError> {
+        let raw = self.0.claims.as_ref().ok_or(ClaimsError::None)?;
+        serde_json::from_slice(raw).map_err(ClaimsError::Shape)
+    }
+
+    /// One claim: a member of that very name, or one further down, with dots between (`realm_access.roles`). They are read
+    /// once for all the clones of an identity.
+    #[cfg(feature = "auth-core")]
+    pub fn claim(&self, path: &str) -> Option<&serde_json::Value> {
+        let read = || serde_json::from_slice(self.0.claims.as_ref()?).ok();
+        crate::auth::find_claim(self.0.values.get_or_init(read).as_ref()?, path)
     }
 }
 
@@ -195,6 +248,16 @@ impl IdentityBuilder {
     #[must_use]
     pub fn raw_claims(mut self, claims: impl Into<Bytes>) -> Self {
         self.0.claims = Some(claims.into());
+        #[cfg(feature = "auth-core")]
+        self.0.values.take();
+        self
+    }
+
+    /// Claims that were read already.
+    #[cfg(feature = "auth-core")]
+    pub(crate) fn verified_claims(mut self, values: Claims, raw: Bytes) -> Self {
+        self.0.claims = Some(raw);
+        self.0.values = Some(values).into();
         self
     }
 

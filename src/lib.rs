@@ -8,7 +8,7 @@
 //! # The way of a request
 //!
 //! ```text
-//! client ip -> request id and trace -> strict -> ip filter -> proxy (rewrite, strip hop-by-hop) -> balance -> connection
+//! client ip -> request id and trace -> strict -> ip filter -> auth -> proxy (rewrite, strip hop-by-hop) -> balance -> connection
 //! ```
 //!
 //! and back. What the layers know of one request they tell each other through its [`RequestContext`]; what one of them
@@ -22,7 +22,11 @@
 //! | `request-id` | yes | [`RequestIdLayer`](request_id::RequestIdLayer): one id and one W3C trace context for each request |
 //! | `strict` | yes | [`StrictLayer`](strict::StrictLayer): requests that can be read in one way only, their path in normal form |
 //! | `ip-filter` | yes | [`IpFilterLayer`](ip_filter::IpFilterLayer): allow and deny by CIDR |
-//! | `route` | yes | [`Router`](route::Router): one service for each host, path, method and header field |
+//! | `auth` | yes | [`AuthLayer`](auth::AuthLayer): tokens, rotating keys, API keys, rules; by aws-lc-rs |
+//! | `auth-rust-crypto` | no | the same by pure Rust, where `auth` is off: about ten times as slow for what is not remembered |
+//! | `auth-core` | no | the same with nothing that verifies signatures |
+//! | `auth-file` | no | API keys in a TOML file |
+//! | `jwks` | no | key sets over HTTPS |
 //! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
@@ -36,6 +40,8 @@
 // Parts of the core serve some layers only. With every layer in, nothing may be unused.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports, unused_macros))]
 
+#[cfg(feature = "auth-core")]
+pub mod auth;
 pub mod body;
 mod chain;
 #[cfg(feature = "client-ip")]
@@ -60,8 +66,6 @@ pub mod redis;
 mod rejection;
 #[cfg(feature = "request-id")]
 pub mod request_id;
-#[cfg(feature = "route")]
-pub mod route;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[cfg(feature = "strict")]
@@ -80,6 +84,8 @@ mod upstream_error;
 pub use self::clock::{Clock, ManualClock};
 pub use self::context::{ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName};
 pub use self::head::Head;
+#[cfg(feature = "auth-core")]
+pub use self::identity::ClaimsError;
 pub use self::identity::{CredentialKind, Identity, IdentityBuilder};
 pub use self::names::NameSet;
 pub use self::readiness::Oneshot;

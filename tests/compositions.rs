@@ -28,6 +28,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tower::layer::layer_fn;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
+use tower_gateway::auth::{ApiKeys, AuthLayer, MemoryKeyStore};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -96,6 +97,7 @@ compositions! {
     timeout_cured: timeout(), RequestIdLayer::new(), body_limit(), IpFilterLayer::new();
     timeout_cured_by_a_strict_one: timeout(), StrictLayer::new(), trace();
     timeout_cured_by_a_deferred_one: timeout(), Deferred, trace();
+    cors_cured_by_auth: cors(), auth(), trace(), timeout(), auth(), body_limit();
     cured_twice: timeout(), Holding::default(), trace(), cors(), Transparent, body_limit(), plenty();
 
     // Everything at once.
@@ -109,10 +111,14 @@ compositions! {
         PropagateRequestIdLayer::x_request_id(), ClientIpLayer::new(), timeout();
     ours_around_theirs: IpFilterLayer::new(), timeout(), cors(), compression(), ClientIpLayer::new();
     the_way_of_a_request: ClientIpLayer::new(), RequestIdLayer::new(), StrictLayer::new(), trace(),
-        IpFilterLayer::new(), cors(), compression(), Holding::default(), timeout(), layer_fn(ProxyService::new);
+        IpFilterLayer::new(), cors(), compression(), auth(), Holding::default(), timeout(), layer_fn(ProxyService::new);
     theirs_around_the_proxy: cors(), timeout(), compression(), layer_fn(ProxyService::new);
     theirs_around_ours: SetRequestIdLayer::x_request_id(MakeRequestUuid), PropagateRequestIdLayer::x_request_id(),
         compression(), Holding::default(), IpFilterLayer::new();
+}
+
+fn auth() -> AuthLayer {
+    AuthLayer::new(ApiKeys::new(MemoryKeyStore::default())).allow_anonymous()
 }
 
 fn plenty() -> Refusing {
@@ -250,6 +256,7 @@ where
         .layer(RequestIdLayer::new())
         .layer(StrictLayer::new().skip(|head| !head.headers().contains_key("host")))
         .layer(IpFilterLayer::new())
+        .layer(auth())
         .service(inner)
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod health;
 mod layers;
+mod routes;
 mod stack;
 
 use std::io::Write;

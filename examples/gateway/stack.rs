@@ -20,11 +20,8 @@ use tower_gateway::body::ResponseBody;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::{ProxyBody, ProxyFuture, ProxyService};
 use tower_gateway::serve::ServeBody;
-use tower_gateway::strict::EncodedSlashes;
 use tower_gateway::upstream::{Client, OriginBody};
-use tower_gateway::{BoxError, Oneshot, Reason, Rejection};
-
-use crate::health::refuse;
+use tower_gateway::{BoxError, Oneshot};
 
 /// What a route's stack stands around.
 pub(crate) type Endpoint<C = Client> = ProxyService<C>;
@@ -47,14 +44,13 @@ impl Optional {
     }
 
     /// The route's service: `stack`, which every layer was put into, or `endpoint` alone.
-    pub(crate) fn service<S, R>(self, stack: S, endpoint: Endpoint, encoded_slashes: EncodedSlashes) -> RouteService
+    pub(crate) fn service<S, R>(self, stack: S, endpoint: Endpoint) -> RouteService
     where
         S: Service<Request<ServeBody>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
         R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let kind = if self.any { Kind::Stack(Box::new(stack)) } else { Kind::Plain(endpoint) };
-        RouteService { encoded_slashes, kind }
+        if self.any { RouteService::Stack(Box::new(stack)) } else { RouteService::Plain(endpoint) }
     }
 }
 
@@ -71,18 +67,12 @@ impl Switch for IpFilterLayer {
 }
 
 /// The service of one route.
-#[derive(Clone)]
-pub(crate) struct RouteService {
-    encoded_slashes: EncodedSlashes,
-    kind: Kind,
-}
-
-enum Kind {
+pub(crate) enum RouteService {
     Plain(Endpoint),
     Stack(Box<dyn Stack>),
 }
 
-impl Clone for Kind {
+impl Clone for RouteService {
     fn clone(&self) -> Self {
         match self {
             Self::Plain(endpoint) => Self::Plain(endpoint.clone()),
@@ -101,19 +91,15 @@ impl Service<Request<ServeBody>> for RouteService {
     }
 
     fn call(&mut self, request: Request<ServeBody>) -> RouteFuture {
-        if !self.encoded_slashes.admits(request.uri().path()) {
-            let rejection = Rejection::new("router", Reason::BadRequest).detail("the path holds an encoded slash");
-            return RouteFuture::Own { answer: Some(refuse(request.extensions().get(), rejection)) };
-        }
-        match &mut self.kind {
-            Kind::Plain(endpoint) => RouteFuture::Plain { answer: endpoint.call(request) },
-            Kind::Stack(stack) => RouteFuture::Stack { answer: stack.boxed_call(request) },
+        match self {
+            Self::Plain(endpoint) => RouteFuture::Plain { answer: endpoint.call(request) },
+            Self::Stack(stack) => RouteFuture::Stack { answer: stack.boxed_call(request) },
         }
     }
 }
 
 /// A stack of layers whose type is nobody's business.
-trait Stack: Send + Sync {
+pub(crate) trait Stack: Send + Sync {
     fn boxed_call(&mut self, request: Request<ServeBody>) -> StackFuture;
     fn boxed_clone(&self) -> Box<dyn Stack>;
 }
@@ -141,6 +127,13 @@ pin_project! {
         Plain { #[pin] answer: EndpointFuture },
         Stack { answer: StackFuture },
         Own { answer: Option<Response<Bytes>> },
+    }
+}
+
+impl RouteFuture {
+    /// An answer that is there already.
+    pub(crate) fn own(answer: Response<Bytes>) -> Self {
+        Self::Own { answer: Some(answer) }
     }
 }
 

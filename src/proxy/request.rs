@@ -40,6 +40,10 @@ pub(super) fn prepare(
     if let Some(stripped) = &settings.stripped {
         stripped.remove_from(&mut parts.headers);
     }
+    // Credentials were for us; they go no further.
+    if let Some(credentials) = context.and_then(RequestContext::credential_headers) {
+        credentials.remove_from(&mut parts.headers);
+    }
     if context.and_then(RequestContext::client_ip).is_none() {
         remove_unbelieved(&mut parts.headers);
     }

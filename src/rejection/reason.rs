@@ -8,6 +8,16 @@ pub enum Reason {
     BadRequest,
     /// The client's address is not let in.
     IpDenied,
+    /// A credential is needed, and there is none.
+    Unauthenticated,
+    /// The credential is not accepted.
+    InvalidCredential,
+    /// The credential is good, and not for this.
+    AccessDenied,
+    /// Too many credentials from this client were not accepted.
+    TooManyFailures,
+    /// Whether the credential is good cannot be told right now.
+    AuthUnavailable,
     /// Nothing answers at this path.
     RouteNotFound,
     /// The path is known, and not for this method.
@@ -53,6 +63,11 @@ impl Reason {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "bad_request"),
             Self::IpDenied => (StatusCode::FORBIDDEN, "ip_denied"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_required"),
+            Self::InvalidCredential => (StatusCode::UNAUTHORIZED, "invalid_credential"),
+            Self::AccessDenied => (StatusCode::FORBIDDEN, "access_denied"),
+            Self::TooManyFailures => (StatusCode::TOO_MANY_REQUESTS, "too_many_failed_credentials"),
+            Self::AuthUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "authentication_unavailable"),
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use http::Request;
 use tower::layer::layer_fn;
+use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore, key_store_fn};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -53,6 +54,31 @@ fn ip_filter_keeps_the_contract() {
     assert_transparent(&IpFilterLayer::new());
     // Whose client is not known is refused.
     contract::of("ip filter", IpFilterLayer::new).admitted(from_a_client).refused(Request::builder).assert();
+}
+
+#[test]
+fn auth_keeps_the_contract() {
+    let keys = || ApiKeys::new(MemoryKeyStore::new([(KeyDigest::of(b"k"), ApiKey::new("k1"))]));
+    assert_contract(&AuthLayer::new(keys()));
+    assert_transparent(&AuthLayer::new(keys()));
+    let with_key = || Request::builder().header("x-api-key", "k");
+    contract::of("auth", move || AuthLayer::new(keys()))
+        .admitted(with_key)
+        .refused(Request::builder)
+        .readiness(Readiness::Deferred)
+        .assert();
+    // A key that has to be looked up is waited for.
+    let slow = || {
+        ApiKeys::new(key_store_fn(async |_| {
+            tokio::task::yield_now().await;
+            Ok(Some(ApiKey::new("k1")))
+        }))
+    };
+    contract::of("auth that waits", move || AuthLayer::new(slow()))
+        .admitted(with_key)
+        .refused(Request::builder)
+        .readiness(Readiness::Deferred)
+        .assert();
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tower::buffer::Buffer;
 use tower::layer::layer_fn;
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
+use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -38,9 +39,9 @@ where
     answer.expect("it answers").map_err(Into::into).unwrap().status().as_u16()
 }
 
-/// From a client that is known and to a host that is named, for the layers that ask.
+/// From a client that is known, to a host that is named, and with a key, for the layers that ask.
 fn get() -> Request<Body> {
-    let mut request = Request::builder().header("host", "a").body(Body::default()).unwrap();
+    let mut request = Request::builder().header("host", "a").header("x-api-key", "k").body(Body::default()).unwrap();
     let client = ClientIp::from_peer(SocketAddr::from(([192, 0, 2, 7], 4711)), 64);
     RequestContext::of(request.extensions_mut()).set_client_ip(client);
     request
@@ -97,11 +98,16 @@ fn from_nobody() -> Request<Body> {
     Request::new(Body::default())
 }
 
+fn keys() -> MemoryKeyStore {
+    MemoryKeyStore::new([(KeyDigest::of(b"k"), ApiKey::new("k1"))])
+}
+
 over_limits! {
     client_ip: ClientIpLayer::new(), None;
     request_id: RequestIdLayer::new(), None;
     ip_filter: IpFilterLayer::new(), Some(from_nobody);
     strict: StrictLayer::new(), Some(from_nobody);
+    auth: AuthLayer::new(ApiKeys::new(keys())), Some(from_nobody);
     proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);

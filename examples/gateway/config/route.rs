@@ -4,8 +4,7 @@ use tower_gateway::strict::EncodedSlashes;
 
 use super::forms::{Locate, Located};
 use super::ip::IpRules;
-use super::matching::Matching;
-use super::path::{PathPrefix, is_prefix_by_segments};
+use super::path::{PathPrefix, RequestPath, is_prefix_by_segments};
 use super::reference::NameOf;
 use super::response::Response;
 use super::table::{Keys, Table};
@@ -16,7 +15,9 @@ use super::word::{Choice, Word};
 /// `[routes.NAME]`, with what it has from `[defaults]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    pub(crate) matching: Matching,
+    /// Begins with "/".
+    pub(crate) path: String,
+    pub(crate) path_match: PathMatch,
     /// The name of an upstream that exists.
     pub(crate) upstream: String,
     /// A prefix of `path` by whole segments; begins with "/" and does not end with it.
@@ -26,16 +27,27 @@ pub(crate) struct Route {
     pub(crate) ip: Option<IpRules>,
 }
 
+/// How a route's path is compared with a request's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PathMatch {
+    /// By whole segments.
+    Prefix,
+    Exact,
+}
+
 /// A route as it was read, for the checks that look at several.
 pub(super) struct Entry {
     /// Which requests are its own. Absent where a fault has been reported.
-    pub(super) matching: Option<Matching>,
+    pub(super) matched: Option<(String, PathMatch)>,
     /// Absent where a fault has been reported.
     pub(super) route: Option<Route>,
 }
 
 impl Table for Entry {
     const NOT_BUILT: &'static [&'static str] = &[
+        "hosts",
+        "methods",
+        "headers",
         "respond",
         "redirect",
         "rewrite_path",
@@ -49,7 +61,9 @@ impl Table for Entry {
     ];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let matching = Matching::read(keys);
+        let path = keys.required::<RequestPath>("path", "the requests it is for: by path");
+        let path_match =
+            keys.or::<Word<PathMatch>>("match", "prefix", "by whole segments from the front, or the whole");
         let upstream = keys.required::<NameOf<Upstream>>("upstream", "the upstream that answers");
         let strip_prefix =
             keys.optional::<Locate<PathPrefix>>("strip_prefix", "what is taken off the front of the path");
@@ -63,12 +77,14 @@ impl Table for Entry {
         let ip = keys.optional::<IpRules>("ip", "whose address is let in; the others: 403");
         keys.table::<Response>("response", "what is done to its answers, the gateway's own too");
 
-        if let (Some(prefix), Some(matching)) = (&strip_prefix, &matching) {
-            refuse_foreign_prefix(keys, prefix, &matching.path);
+        if let (Some(prefix), Some(path)) = (&strip_prefix, &path) {
+            refuse_foreign_prefix(keys, prefix, path);
         }
+        let matched = keys.are_sound(&["path", "match"]).then(|| path.clone()).flatten();
         let route = || {
             Some(Route {
-                matching: matching.clone()?,
+                path: path?,
+                path_match,
                 upstream: upstream?,
                 strip_prefix: strip_prefix.map(|prefix| prefix.value),
                 encoded_slashes: encoded_slashes.0,
@@ -76,8 +92,7 @@ impl Table for Entry {
                 ip,
             })
         };
-        let route = route();
-        Some(Entry { matching, route })
+        Some(Entry { matched: matched.map(|path| (path, path_match)), route: route() })
     }
 }
 
@@ -89,6 +104,10 @@ fn refuse_foreign_prefix(keys: &Keys<'_>, prefix: &Located<String>, path: &str) 
         );
         keys.reader.fault(&prefix.at, &prefix.path, message);
     }
+}
+
+impl Choice for PathMatch {
+    const BUILT: &'static [(&'static str, Self)] = &[("prefix", Self::Prefix), ("exact", Self::Exact)];
 }
 
 /// What becomes of `%2F` in a path.

@@ -90,10 +90,10 @@ fn assert_consistent(config: &Config) {
     let mut matched = HashSet::new();
     for route in config.routes.values() {
         assert!(config.upstreams.contains_key(&route.upstream));
-        assert!(route.matching.path.starts_with('/'));
-        assert!(matched.insert(&route.matching));
+        assert!(route.path.starts_with('/'));
+        assert!(matched.insert((&route.path, route.path_match)));
         if let Some(prefix) = &route.strip_prefix {
-            assert!(prefix.starts_with('/') && is_prefix_by_segments(prefix, &route.matching.path));
+            assert!(prefix.starts_with('/') && is_prefix_by_segments(prefix, &route.path));
         }
     }
     assert!(config.upstreams.values().all(|upstream| !upstream.servers.is_empty()));

@@ -1,0 +1,69 @@
+//! The `Authorization` field (RFC 9110 section 11.6.2).
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::credential::CredentialFault;
+
+/// The credentials of `scheme`, in any case, behind one space. `None` where there are none, or those of another scheme.
+///
+/// Exactly one field: of two, another program may read the other.
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<Result<&'a str, CredentialFault>> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let line = lines.next()?;
+    if lines.next().is_some() {
+        return Some(Err(CredentialFault::Malformed));
+    }
+    let line = line.as_bytes();
+    let (own, rest) = line.split_at_checked(scheme.len())?;
+    if !own.eq_ignore_ascii_case(scheme.as_bytes()) {
+        return None;
+    }
+    match rest {
+        [] => Some(Err(CredentialFault::Malformed)),
+        // RFC 6750 section 2.1 has the characters, and so has every other scheme of one token (RFC 9110 section 11.2).
+        [b' ', token @ ..] if !token.is_empty() && token.iter().all(u8::is_ascii_graphic) => {
+            Some(std::str::from_utf8(token).map_err(|_| CredentialFault::Malformed))
+        }
+        [b' ', ..] => Some(Err(CredentialFault::Malformed)),
+        // The name goes on: `Bearerish` is another scheme.
+        [next, ..] if next.is_ascii_graphic() => None,
+        _ => Some(Err(CredentialFault::Malformed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn read(lines: &[&str]) -> Option<Result<String, CredentialFault>> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        credentials(&headers, "Bearer").map(|found| found.map(str::to_owned))
+    }
+
+    #[test]
+    fn the_scheme_is_in_any_case_and_one_space_follows() {
+        for line in ["Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c"] {
+            assert_eq!(read(&[line]), Some(Ok("a.b.c".to_owned())), "{line}");
+        }
+        for line in
+            ["Bearer", "Bearer ", "Bearer  a.b.c", "Bearer\ta.b.c", "Bearer a.b.c ", "Bearer a b", "Bearer a\u{e9}"]
+        {
+            assert_eq!(read(&[line]), Some(Err(CredentialFault::Malformed)), "{line:?}");
+        }
+        for line in ["Basic a", "Bearerish a", "Bear a", "", "Bearer,a"] {
+            assert_eq!(read(&[line]), None, "{line:?}");
+        }
+        assert_eq!(read(&[]), None);
+    }
+
+    #[test]
+    fn two_fields_are_malformed_even_when_they_are_the_same() {
+        assert_eq!(read(&["Bearer a", "Bearer a"]), Some(Err(CredentialFault::Malformed)));
+        assert_eq!(read(&["Basic x", "Bearer a"]), Some(Err(CredentialFault::Malformed)));
+    }
+}
