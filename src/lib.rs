@@ -22,6 +22,7 @@
 //! | `request-id` | yes | [`RequestIdLayer`](request_id::RequestIdLayer): one id and one W3C trace context for each request |
 //! | `strict` | yes | [`StrictLayer`](strict::StrictLayer): requests that can be read in one way only, their path in normal form |
 //! | `ip-filter` | yes | [`IpFilterLayer`](ip_filter::IpFilterLayer): allow and deny by CIDR |
+//! | `route` | yes | [`Router`](route::Router): one service for each host, path, method and header field |
 //! | `auth` | yes | [`AuthLayer`](auth::AuthLayer): tokens, rotating keys, API keys, rules; by aws-lc-rs |
 //! | `auth-rust-crypto` | no | the same by pure Rust, where `auth` is off: about ten times as slow for what is not remembered |
 //! | `auth-core` | no | the same with nothing that verifies signatures |
@@ -66,6 +67,8 @@ pub mod redis;
 mod rejection;
 #[cfg(feature = "request-id")]
 pub mod request_id;
+#[cfg(feature = "route")]
+pub mod route;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[cfg(feature = "strict")]

@@ -6,20 +6,22 @@ use std::convert::Infallible;
 use http::{Request, Response};
 use http_body::Body;
 use tower::{Service, ServiceBuilder};
+use tower_gateway::BoxError;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::route::Router;
 use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::{EncodedSlashes, StrictLayer};
 use tower_gateway::upstream::{Client, Upstream};
-use tower_gateway::{BoxError, RouteName};
 
-use crate::config::route::PathMatch;
 use crate::config::{self, Config};
 use crate::health::Health;
 use crate::layers;
-use crate::routes::{Route, Routes};
 use crate::stack::{Endpoint, Optional, RouteService};
+
+/// One worker's connections to each upstream.
+type Clients = BTreeMap<String, Client>;
 
 /// What is made once from a configuration: each layer with its state, which the workers share.
 pub(crate) struct Assembly {
@@ -27,15 +29,12 @@ pub(crate) struct Assembly {
     request_id: RequestIdLayer,
     health: Health,
     upstreams: BTreeMap<String, Upstream>,
-    routes: Vec<RouteLayers>,
+    routes: Router<RouteLayers>,
 }
 
 /// What is made once of a route: the layers it has, in the order a request meets them, and its proxy, which has no client
 /// yet.
 struct RouteLayers {
-    name: RouteName,
-    path: String,
-    path_match: PathMatch,
     encoded_slashes: EncodedSlashes,
     ip_filter: Option<IpFilterLayer>,
     proxy: Endpoint<()>,
@@ -50,7 +49,10 @@ impl Assembly {
             let old = old.and_then(|old| old.upstreams.get(name));
             Ok((name.clone(), layers::upstream(settings, old)?))
         });
-        let routes = config.routes.iter().map(|(name, route)| RouteLayers::new(config, name, route));
+        let routes = config
+            .routes
+            .iter()
+            .map(|(name, route)| Ok((layers::route(name, &route.matching)?, RouteLayers::new(config, route)?)));
         let health = Health::new(&config.health);
         Ok(Self {
             client_ip: layers::client_ip(&config.server),
@@ -60,7 +62,7 @@ impl Assembly {
                 None => health,
             },
             upstreams: upstreams.collect::<Result<_, BoxError>>()?,
-            routes: routes.collect::<Result<_, BoxError>>()?,
+            routes: Router::new(routes.collect::<Result<Vec<_>, BoxError>>()?),
         })
     }
 
@@ -87,33 +89,22 @@ impl Assembly {
             // Next, since whatever decides on a path or a host must see the one that is used. What becomes of an encoded
             // slash is the route's to say.
             .layer(StrictLayer::new().encoded_slashes(EncodedSlashes::Keep))
-            // The health path, then the routes.
-            .service(Routes::new(self.health.clone(), self.routes()))
+            // The gateway's own path, which no route can hide.
+            .layer(self.health.clone())
+            // And what each route has for it.
+            .service(self.router())
     }
 
-    fn routes(&self) -> Vec<Route> {
-        let clients: BTreeMap<&str, Client> =
-            self.upstreams.iter().map(|(name, upstream)| (name.as_str(), Client::new(upstream.clone()))).collect();
-        let routes = self.routes.iter().filter_map(|route| {
-            let client = clients.get(route.upstream.as_str())?;
-            Some(Route {
-                name: route.name.clone(),
-                path: route.path.as_str().into(),
-                path_match: route.path_match,
-                encoded_slashes: route.encoded_slashes,
-                service: route.service(client),
-            })
-        });
-        routes.collect()
+    fn router(&self) -> Router<RouteService> {
+        let client = |(name, upstream): (&String, &Upstream)| (name.clone(), Client::new(upstream.clone()));
+        let clients: Clients = self.upstreams.iter().map(client).collect();
+        self.routes.map_services(|route| route.service(&clients))
     }
 }
 
 impl RouteLayers {
-    fn new(config: &Config, name: &str, route: &config::Route) -> Result<Self, BoxError> {
+    fn new(config: &Config, route: &config::Route) -> Result<Self, BoxError> {
         Ok(Self {
-            name: name.into(),
-            path: route.path.clone(),
-            path_match: route.path_match,
             encoded_slashes: route.encoded_slashes,
             ip_filter: route.ip.as_ref().map(layers::ip_filter),
             proxy: layers::proxy(config, route)?,
@@ -122,14 +113,14 @@ impl RouteLayers {
     }
 
     /// One worker's stack for this route.
-    fn service(&self, client: &Client) -> RouteService {
-        let proxy = self.proxy.clone().map_client(|()| client.clone());
+    fn service(&self, clients: &Clients) -> RouteService {
+        let proxy = self.proxy.clone().map_client(|()| clients[&self.upstream].clone());
         let mut optional = Optional::default();
         let stack = ServiceBuilder::new()
             // Before anything is spent on a request that is not let in.
             .layer(optional.layer(&self.ip_filter))
             // Last of all, so that no layer before it can put back what must not reach the origin.
             .service(proxy.clone());
-        optional.service(stack, proxy)
+        optional.service(stack, proxy, self.encoded_slashes)
     }
 }

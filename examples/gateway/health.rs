@@ -1,11 +1,16 @@
 //! The health path on the public listeners, answered before any route.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::future::{Either, Ready, ready};
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tower::{Layer, Service};
+use tower_gateway::body::ResponseBody;
 use tower_gateway::client_ip::CidrSet;
 use tower_gateway::{ClientIp, Reason, Rejection, RequestContext};
 
@@ -38,12 +43,7 @@ impl Health {
     }
 
     /// The answer, when `path` is the health path.
-    pub(crate) fn answer(
-        &self,
-        method: &Method,
-        path: &str,
-        context: Option<&RequestContext>,
-    ) -> Option<Response<Bytes>> {
+    fn answer(&self, method: &Method, path: &str, context: Option<&RequestContext>) -> Option<Response<Bytes>> {
         if self.path.as_deref() != Some(path) {
             return None;
         }
@@ -65,6 +65,42 @@ impl Health {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Some(response)
+    }
+}
+
+impl<S> Layer<S> for Health {
+    type Service = HealthCheck<S>;
+
+    fn layer(&self, inner: S) -> HealthCheck<S> {
+        HealthCheck { health: self.clone(), inner }
+    }
+}
+
+/// Answers the health path, and leaves all others to the inner service.
+#[derive(Clone)]
+pub(crate) struct HealthCheck<S> {
+    health: Health,
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for HealthCheck<S>
+where
+    S: Service<Request<B>, Response = Response<ResponseBody<R>>, Error = Infallible>,
+{
+    type Response = S::Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<S::Response, Infallible>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let context = request.extensions().get::<RequestContext>();
+        match self.health.answer(request.method(), request.uri().path(), context) {
+            Some(answer) => Either::Left(ready(Ok(answer.map(ResponseBody::own)))),
+            None => Either::Right(self.inner.call(request)),
+        }
     }
 }
 

@@ -5,10 +5,12 @@ use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
 use tower_gateway::ip_filter::{CidrSet, IpFilterLayer};
 use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::route::Route;
 use tower_gateway::serve::Server;
 use tower_gateway::upstream::{Balance, Upstream};
 
 use crate::config::ip::IpRules;
+use crate::config::matching::{Matching, PathMatch};
 use crate::config::server::ClientIpFrom;
 use crate::config::upstream::UpstreamHost;
 use crate::config::{self, Config};
@@ -30,6 +32,22 @@ pub(crate) fn request_id(settings: &config::RequestId) -> RequestIdLayer {
 pub(crate) fn ip_filter(rules: &IpRules) -> IpFilterLayer {
     let (allow, deny) = (rules.allow.iter().copied(), rules.deny.iter().copied());
     IpFilterLayer::new().allow(allow.collect::<CidrSet>()).deny(deny.collect::<CidrSet>())
+}
+
+/// Which requests a route is for.
+pub(crate) fn route(name: &str, matching: &Matching) -> Result<Route, BoxError> {
+    let route = match matching.path_match {
+        PathMatch::Prefix => Route::prefix(&matching.path)?,
+        PathMatch::Exact => Route::exact(&matching.path)?,
+    };
+    let mut route = route.name(name).hosts(&matching.hosts)?;
+    if let Some(methods) = &matching.methods {
+        route = route.methods(methods.iter().cloned());
+    }
+    for (name, value) in &matching.headers {
+        route = route.header(name.parse()?, value.clone());
+    }
+    Ok(route)
 }
 
 /// A route's proxy, for every worker to put its client into.

@@ -7,7 +7,6 @@ mod config;
 mod demo;
 mod health;
 mod layers;
-mod routes;
 mod stack;
 
 use std::io::Write;

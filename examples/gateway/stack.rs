@@ -20,8 +20,11 @@ use tower_gateway::body::ResponseBody;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::{ProxyBody, ProxyFuture, ProxyService};
 use tower_gateway::serve::ServeBody;
+use tower_gateway::strict::EncodedSlashes;
 use tower_gateway::upstream::{Client, OriginBody};
-use tower_gateway::{BoxError, Oneshot};
+use tower_gateway::{BoxError, Oneshot, Reason, Rejection};
+
+use crate::health::refuse;
 
 /// What a route's stack stands around.
 pub(crate) type Endpoint<C = Client> = ProxyService<C>;
@@ -44,13 +47,14 @@ impl Optional {
     }
 
     /// The route's service: `stack`, which every layer was put into, or `endpoint` alone.
-    pub(crate) fn service<S, R>(self, stack: S, endpoint: Endpoint) -> RouteService
+    pub(crate) fn service<S, R>(self, stack: S, endpoint: Endpoint, encoded_slashes: EncodedSlashes) -> RouteService
     where
         S: Service<Request<ServeBody>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
         R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        if self.any { RouteService::Stack(Box::new(stack)) } else { RouteService::Plain(endpoint) }
+        let kind = if self.any { Kind::Stack(Box::new(stack)) } else { Kind::Plain(endpoint) };
+        RouteService { encoded_slashes, kind }
     }
 }
 
@@ -67,12 +71,18 @@ impl Switch for IpFilterLayer {
 }
 
 /// The service of one route.
-pub(crate) enum RouteService {
+#[derive(Clone)]
+pub(crate) struct RouteService {
+    encoded_slashes: EncodedSlashes,
+    kind: Kind,
+}
+
+enum Kind {
     Plain(Endpoint),
     Stack(Box<dyn Stack>),
 }
 
-impl Clone for RouteService {
+impl Clone for Kind {
     fn clone(&self) -> Self {
         match self {
             Self::Plain(endpoint) => Self::Plain(endpoint.clone()),
@@ -91,15 +101,19 @@ impl Service<Request<ServeBody>> for RouteService {
     }
 
     fn call(&mut self, request: Request<ServeBody>) -> RouteFuture {
-        match self {
-            Self::Plain(endpoint) => RouteFuture::Plain { answer: endpoint.call(request) },
-            Self::Stack(stack) => RouteFuture::Stack { answer: stack.boxed_call(request) },
+        if !self.encoded_slashes.admits(request.uri().path()) {
+            let rejection = Rejection::new("router", Reason::BadRequest).detail("the path holds an encoded slash");
+            return RouteFuture::Own { answer: Some(refuse(request.extensions().get(), rejection)) };
+        }
+        match &mut self.kind {
+            Kind::Plain(endpoint) => RouteFuture::Plain { answer: endpoint.call(request) },
+            Kind::Stack(stack) => RouteFuture::Stack { answer: stack.boxed_call(request) },
         }
     }
 }
 
 /// A stack of layers whose type is nobody's business.
-pub(crate) trait Stack: Send + Sync {
+trait Stack: Send + Sync {
     fn boxed_call(&mut self, request: Request<ServeBody>) -> StackFuture;
     fn boxed_clone(&self) -> Box<dyn Stack>;
 }
@@ -127,13 +141,6 @@ pin_project! {
         Plain { #[pin] answer: EndpointFuture },
         Stack { answer: StackFuture },
         Own { answer: Option<Response<Bytes>> },
-    }
-}
-
-impl RouteFuture {
-    /// An answer that is there already.
-    pub(crate) fn own(answer: Response<Bytes>) -> Self {
-        Self::Own { answer: Some(answer) }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What can only be seen with the whole file read: names that lead nowhere, routes that say the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
+use super::matching::{Matching, PathMatch};
 use super::nearest::nearest;
 use super::reader::Reader;
-use super::route::{Entry, PathMatch};
+use super::route::Entry;
 use super::table::{Listed, Named};
 
 pub(super) fn refuse_unknown_names<T: Listed>(reader: &Reader<'_>, tables: &[Named<T>]) {
@@ -46,33 +47,48 @@ pub(super) fn warn_of_unused<T: Listed>(reader: &Reader<'_>, tables: &[Named<T>]
 
 /// Which of two routes that say the same is meant, nobody can tell.
 pub(super) fn refuse_repeated_routes(reader: &Reader<'_>, routes: &[Named<Entry>]) {
-    let mut seen: HashMap<&(String, PathMatch), &str> = HashMap::new();
-    for route in routes {
-        let Some(matched) = matched(route) else { continue };
-        if let Some(first) = seen.get(matched) {
-            let message = format!(
-                "[{}] matches the same requests as [{first}]; change the path of one, or remove it",
-                route.path
-            );
-            reader.fault(&route.at, &route.path, message);
-        } else {
-            seen.insert(matched, &route.path);
+    for here in by_place(routes).values() {
+        for (index, (route, matching)) in here.iter().enumerate() {
+            if let Some((first, _)) = here[..index].iter().find(|(_, other)| matching.is_the_same_as(other)) {
+                let message = format!(
+                    "[{}] matches the same requests as [{}]; change the path of one, or remove it",
+                    route.path, first.path
+                );
+                reader.fault(&route.at, &route.path, message);
+            }
         }
     }
 }
 
 pub(super) fn warn_of_unreachable_routes(reader: &Reader<'_>, routes: &[Named<Entry>], health_path: Option<&str>) {
     for route in routes {
-        let Some((path, path_match)) = matched(route) else { continue };
-        let problem = if *path_match == PathMatch::Exact && health_path == Some(path) {
+        let Some(matching) = matching(route) else { continue };
+        let problem = if matching.path_match == PathMatch::Exact && health_path == Some(&matching.path) {
             "can never match, since [health] answers its path first; change one of the two"
-        } else if path.contains(['*', '{', '}']) {
+        } else if matching.path.contains(['*', '{', '}']) {
             "takes \"*\", \"{\" and \"}\" in its path as they are, so it hardly ever matches; \
              write the segments before them, and it matches all below"
         } else {
             continue;
         };
         reader.warn(&route.at, &route.path, format!("[{}] {problem}", route.path));
+    }
+}
+
+/// Header fields decide only between routes of one place, so that a request without them is a 404 there.
+pub(super) fn warn_of_places_with_headers_alone(reader: &Reader<'_>, routes: &[Named<Entry>]) {
+    for here in by_place(routes).values() {
+        for (route, matching) in here {
+            let takes_the_others = |other: &Matching| other.headers.is_empty() && other.shares_host(matching);
+            if !matching.headers.is_empty() && !here.iter().any(|(_, other)| takes_the_others(other)) {
+                let message = format!(
+                    "[{}] leaves requests without its headers to no other route, wider ones included: they are a 404; \
+                     add a route with the same path and no headers, unless that is what you want",
+                    route.path
+                );
+                reader.warn(&route.at, &route.path, message);
+            }
+        }
     }
 }
 
@@ -87,6 +103,15 @@ pub(super) fn list_open_routes(reader: &Reader<'_>, routes: &[Named<Entry>]) {
     }
 }
 
-fn matched(route: &Named<Entry>) -> Option<&(String, PathMatch)> {
-    route.value.as_ref()?.matched.as_ref()
+fn matching(route: &Named<Entry>) -> Option<&Matching> {
+    route.value.as_ref()?.matching.as_ref()
+}
+
+/// The routes of each path, in the order of the file.
+fn by_place(routes: &[Named<Entry>]) -> BTreeMap<&str, Vec<(&Named<Entry>, &Matching)>> {
+    let mut places = BTreeMap::<_, Vec<_>>::new();
+    for (route, matching) in routes.iter().filter_map(|route| Some((route, matching(route)?))) {
+        places.entry(matching.place().0).or_default().push((route, matching));
+    }
+    places
 }

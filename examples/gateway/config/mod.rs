@@ -62,6 +62,7 @@ pub(crate) mod health;
 pub(crate) mod ip;
 mod keys;
 mod literal;
+pub(crate) mod matching;
 mod nearest;
 mod path;
 mod reader;
@@ -215,6 +216,7 @@ impl Table for Config {
             check::refuse_unknown_names(reader, &upstreams);
             check::refuse_repeated_routes(reader, &routes);
             check::warn_of_unreachable_routes(reader, &routes, health_path);
+            check::warn_of_places_with_headers_alone(reader, &routes);
             check::warn_of_unused(reader, &upstreams);
             check::list_open_routes(reader, &routes);
         }

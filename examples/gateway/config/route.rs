@@ -4,7 +4,8 @@ use tower_gateway::strict::EncodedSlashes;
 
 use super::forms::{Locate, Located};
 use super::ip::IpRules;
-use super::path::{PathPrefix, RequestPath, is_prefix_by_segments};
+use super::matching::Matching;
+use super::path::{PathPrefix, is_prefix_by_segments};
 use super::reference::NameOf;
 use super::response::Response;
 use super::table::{Keys, Table};
@@ -15,9 +16,7 @@ use super::word::{Choice, Word};
 /// `[routes.NAME]`, with what it has from `[defaults]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// Begins with "/".
-    pub(crate) path: String,
-    pub(crate) path_match: PathMatch,
+    pub(crate) matching: Matching,
     /// The name of an upstream that exists.
     pub(crate) upstream: String,
     /// A prefix of `path` by whole segments; begins with "/" and does not end with it.
@@ -27,27 +26,16 @@ pub(crate) struct Route {
     pub(crate) ip: Option<IpRules>,
 }
 
-/// How a route's path is compared with a request's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum PathMatch {
-    /// By whole segments.
-    Prefix,
-    Exact,
-}
-
 /// A route as it was read, for the checks that look at several.
 pub(super) struct Entry {
     /// Which requests are its own. Absent where a fault has been reported.
-    pub(super) matched: Option<(String, PathMatch)>,
+    pub(super) matching: Option<Matching>,
     /// Absent where a fault has been reported.
     pub(super) route: Option<Route>,
 }
 
 impl Table for Entry {
     const NOT_BUILT: &'static [&'static str] = &[
-        "hosts",
-        "methods",
-        "headers",
         "respond",
         "redirect",
         "rewrite_path",
@@ -61,9 +49,7 @@ impl Table for Entry {
     ];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let path = keys.required::<RequestPath>("path", "the requests it is for: by path");
-        let path_match =
-            keys.or::<Word<PathMatch>>("match", "prefix", "by whole segments from the front, or the whole");
+        let matching = Matching::read(keys);
         let upstream = keys.required::<NameOf<Upstream>>("upstream", "the upstream that answers");
         let strip_prefix =
             keys.optional::<Locate<PathPrefix>>("strip_prefix", "what is taken off the front of the path");
@@ -77,14 +63,12 @@ impl Table for Entry {
         let ip = keys.optional::<IpRules>("ip", "whose address is let in; the others: 403");
         keys.table::<Response>("response", "what is done to its answers, the gateway's own too");
 
-        if let (Some(prefix), Some(path)) = (&strip_prefix, &path) {
-            refuse_foreign_prefix(keys, prefix, path);
+        if let (Some(prefix), Some(matching)) = (&strip_prefix, &matching) {
+            refuse_foreign_prefix(keys, prefix, &matching.path);
         }
-        let matched = keys.are_sound(&["path", "match"]).then(|| path.clone()).flatten();
         let route = || {
             Some(Route {
-                path: path?,
-                path_match,
+                matching: matching.clone()?,
                 upstream: upstream?,
                 strip_prefix: strip_prefix.map(|prefix| prefix.value),
                 encoded_slashes: encoded_slashes.0,
@@ -92,7 +76,8 @@ impl Table for Entry {
                 ip,
             })
         };
-        Some(Entry { matched: matched.map(|path| (path, path_match)), route: route() })
+        let route = route();
+        Some(Entry { matching, route })
     }
 }
 
@@ -104,10 +89,6 @@ fn refuse_foreign_prefix(keys: &Keys<'_>, prefix: &Located<String>, path: &str) 
         );
         keys.reader.fault(&prefix.at, &prefix.path, message);
     }
-}
-
-impl Choice for PathMatch {
-    const BUILT: &'static [(&'static str, Self)] = &[("prefix", Self::Prefix), ("exact", Self::Exact)];
 }
 
 /// What becomes of `%2F` in a path.

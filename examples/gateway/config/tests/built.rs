@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue, Method};
 use tower_gateway::strict::EncodedSlashes;
 
 use super::super::ip::IpRules;
-use super::super::route::{PathMatch, Route};
+use super::super::matching::{Matching, PathMatch};
+use super::super::route::Route;
 use super::super::server::{ClientIpFrom, Server};
 use super::super::timeouts::Timeouts;
 use super::super::upstream::{Balance, Protocol, Upstream, UpstreamHost};
@@ -69,6 +71,9 @@ path = "/api/users"
 match = "prefix"
 upstream = "users"
 strip_prefix = "/api/"
+hosts = ["API.example.com", "*.example.org"]
+methods = ["GET", "POST"]
+headers = { X-Beta = "1" }
 encoded_slashes = "keep"
 timeouts.response_head = "2s"
 timeouts.body_idle = "none"
@@ -79,6 +84,11 @@ server_timing = false
 [routes.users.ip]
 allow = ["10.0.0.0/8", "::1"]
 deny = ["10.1.0.0/16"]
+
+[routes.others]
+hosts = ["api.example.com", "*.example.org"]
+path = "/api/users"
+upstream = "users"
 
 [routes.one]
 path = "/one"
@@ -150,8 +160,13 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
     assert_eq!(
         config.routes["users"],
         Route {
-            path: "/api/users".to_owned(),
-            path_match: PathMatch::Prefix,
+            matching: Matching {
+                hosts: vec!["api.example.com".to_owned(), "*.example.org".to_owned()],
+                path: "/api/users".to_owned(),
+                path_match: PathMatch::Prefix,
+                methods: Some(vec![Method::GET, Method::POST]),
+                headers: [("x-beta".to_owned(), HeaderValue::from_static("1"))].into(),
+            },
             upstream: "users".to_owned(),
             strip_prefix: Some("/api".to_owned()),
             encoded_slashes: EncodedSlashes::Keep,
@@ -162,7 +177,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             }),
         }
     );
-    assert_eq!(config.routes["one"].path_match, PathMatch::Exact);
+    assert_eq!(config.routes["one"].matching.path_match, PathMatch::Exact);
     let off = Timeouts { response_head: None, body_idle: None, total: None, upgrade_idle: None };
     assert_eq!(config.routes["one"].timeouts, off);
     assert_eq!(
@@ -220,8 +235,13 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
     assert_eq!(
         config.routes["users"],
         Route {
-            path: "/".to_owned(),
-            path_match: PathMatch::Prefix,
+            matching: Matching {
+                hosts: Vec::new(),
+                path: "/".to_owned(),
+                path_match: PathMatch::Prefix,
+                methods: None,
+                headers: BTreeMap::new(),
+            },
             upstream: "users".to_owned(),
             strip_prefix: None,
             encoded_slashes: EncodedSlashes::Refuse,

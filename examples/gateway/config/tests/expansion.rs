@@ -40,7 +40,7 @@ fn host(written: &str) -> String {
 fn path(written: &str) -> String {
     let text = format!("[upstreams.u]\nservers = [\"http://u\"]\n[routes.r]\npath = '{written}'\nupstream = \"u\"\n");
     let loaded = super::parse_with(&text, &variables).unwrap();
-    loaded.config.routes["r"].path.clone()
+    loaded.config.routes["r"].matching.path.clone()
 }
 
 #[test]

@@ -90,10 +90,10 @@ fn assert_consistent(config: &Config) {
     let mut matched = HashSet::new();
     for route in config.routes.values() {
         assert!(config.upstreams.contains_key(&route.upstream));
-        assert!(route.path.starts_with('/'));
-        assert!(matched.insert((&route.path, route.path_match)));
+        assert!(route.matching.path.starts_with('/'));
+        assert!(matched.insert(&route.matching));
         if let Some(prefix) = &route.strip_prefix {
-            assert!(prefix.starts_with('/') && is_prefix_by_segments(prefix, &route.path));
+            assert!(prefix.starts_with('/') && is_prefix_by_segments(prefix, &route.matching.path));
         }
     }
     assert!(config.upstreams.values().all(|upstream| !upstream.servers.is_empty()));

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::route::PathMatch;
+use super::super::matching::PathMatch;
 use super::{accepted, only_fault, parse, refused, route, warnings};
 
 const UPSTREAMS: &str = "[upstreams.users]\nservers = [\"http://u\"]\n[upstreams.orders]\nservers = [\"http://o\"]\n";
@@ -49,7 +49,39 @@ fn routes_that_match_the_same_are_refused_and_others_on_one_path_are_not() {
         "gateway.toml:9:1: [routes.b] matches the same requests as [routes.a]; change the path of one, or remove it";
     assert_eq!(only_fault(two("", "")), expected);
     assert_eq!(only_fault(two("match = \"prefix\"", "")), expected);
-    accepted(two("match = \"exact\"", ""));
+    assert_eq!(
+        only_fault(with_upstreams(
+            "[routes.a]\npath = \"/x\"\nupstream = \"users\"\n[routes.b]\npath = \"/x/\"\nupstream = \"orders\"\n"
+        ))
+        .matches("the same requests")
+        .count(),
+        1
+    );
+    for (first, second) in [
+        ("match = \"exact\"", ""),
+        ("hosts = [\"a\", \"b\"]", "hosts = [\"c\"]"),
+        ("hosts = [\"a\"]", ""),
+        ("methods = [\"GET\"]", "methods = [\"PUT\"]"),
+        ("methods = [\"GET\"]", ""),
+        ("headers = { a = \"1\" }", ""),
+    ] {
+        accepted(two(first, second));
+    }
+    for (first, second) in
+        [("hosts = [\"a\", \"B\"]", "hosts = [\"b.\"]"), ("methods = [\"GET\", \"PUT\"]", "methods = [\"PUT\"]")]
+    {
+        assert_eq!(only_fault(two(first, second)), expected);
+    }
+}
+
+#[test]
+fn a_place_whose_routes_all_ask_for_headers_is_warned_of() {
+    let beta = "path = \"/x\"\nupstream = \"users\"\nheaders = { x-beta = \"1\" }\n";
+    let all = |path: &str| format!("[routes.all]\npath = \"{path}\"\nupstream = \"orders\"\n");
+    let found = warnings(with_upstreams(&format!("[routes.beta]\n{beta}{}", all("/"))));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("gateway.toml:5:1: [routes.beta] leaves requests without its headers"), "{found:?}");
+    accepted(with_upstreams(&format!("[routes.beta]\n{beta}{}", all("/x"))));
 }
 
 #[test]
@@ -99,12 +131,12 @@ response = false
     ));
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let inherits = &config.routes["inherits"];
-    assert_eq!((inherits.upstream.as_str(), inherits.path_match), ("users", PathMatch::Exact));
+    assert_eq!((inherits.upstream.as_str(), inherits.matching.path_match), ("users", PathMatch::Exact));
     assert_eq!(inherits.strip_prefix.as_deref(), Some("/api"));
     assert_eq!((inherits.timeouts.response_head, inherits.timeouts.total), (seconds(1), seconds(2)));
 
     let replaces = &config.routes["replaces"];
-    assert_eq!((replaces.upstream.as_str(), replaces.path_match), ("orders", PathMatch::Prefix));
+    assert_eq!((replaces.upstream.as_str(), replaces.matching.path_match), ("orders", PathMatch::Prefix));
     assert_eq!(replaces.strip_prefix.as_deref(), Some("/v2"));
     // The whole table is replaced: what the route's own leaves out is not taken from the defaults' one.
     assert_eq!((replaces.timeouts.response_head, replaces.timeouts.total), (seconds(30), seconds(3)));
