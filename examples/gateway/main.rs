@@ -7,11 +7,15 @@ mod config;
 mod demo;
 mod health;
 mod layers;
+mod reload;
 mod stack;
+#[cfg(test)]
+mod starts;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use tower_gateway::BoxError;
@@ -20,6 +24,7 @@ use tower_gateway::serve::shutdown_signal;
 use self::assemble::Assembly;
 use self::config::{Config, Faults, Finding, Loaded};
 use self::demo::Demo;
+use self::reload::{Running, Triggers};
 
 /// An API gateway assembled from tower-gateway's layers. Without a file it serves a demo.
 #[derive(Parser)]
@@ -55,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
     let Some(path) = &arguments.config else {
         let demo = Demo::start(&control)?;
         let loaded = demo.config().map_err(|faults| faults.to_string())?;
-        return serve(&control, loaded, Some(demo));
+        return serve(&control, &loaded, Source::Demo(demo));
     };
     match Config::load(path) {
         Err(Faults { faults, warnings, .. }) => {
@@ -70,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
                 println!("{}: no faults", path.display());
                 return Ok(ExitCode::SUCCESS);
             }
-            serve(&control, loaded, None)
+            serve(&control, &loaded, Source::File(path))
         }
     }
 }
@@ -81,16 +86,26 @@ fn print_findings(kind: &str, findings: &[Finding]) {
     }
 }
 
-fn serve(control: &tokio::runtime::Runtime, loaded: Loaded, demo: Option<Demo>) -> Result<ExitCode, BoxError> {
-    let settings = loaded.config.server.clone();
-    let assembly = Assembly::new(&loaded.config, None)?;
-    let health = assembly.health();
-    let server = layers::server(&settings)?.start(move |_| assembly.worker())?;
+/// Where the configuration is from.
+enum Source<'a> {
+    Demo(Demo),
+    File(&'a Path),
+}
+
+fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>) -> Result<ExitCode, BoxError> {
+    // What layers do in the background they do here.
+    let _within = control.enter();
+    let running = Arc::new(Running::new(loaded, Assembly::worker)?);
+    let workers = running.clone();
+    let server = layers::server(&loaded.config.server)?.start(move |_| workers.worker())?;
+    if let Source::File(path) = source {
+        control.spawn(Triggers::new()?.follow(running.clone(), path.to_owned()));
+    }
     let mut greeting = String::new();
     for address in server.local_addrs() {
         greeting.push_str(&format!("listening on http://{address}\n"));
     }
-    if let (Some(demo), Some(address)) = (&demo, server.local_addrs().first()) {
+    if let (Source::Demo(demo), Some(address)) = (&source, server.local_addrs().first()) {
         greeting.push_str(&demo.tour(*address));
     }
     // Whoever started the gateway may not be reading, which is no reason not to serve.
@@ -98,9 +113,9 @@ fn serve(control: &tokio::runtime::Runtime, loaded: Loaded, demo: Option<Demo>) 
     control.block_on(async {
         shutdown_signal().await?;
         // Load balancers see that this gateway is leaving before its listeners close.
-        health.set_draining();
-        tokio::time::sleep(settings.drain_delay).await;
-        let drained = server.drain(settings.shutdown_grace).await;
+        let (drain_delay, shutdown_grace) = running.leave();
+        tokio::time::sleep(drain_delay).await;
+        let drained = server.drain(shutdown_grace).await;
         if drained.aborted > 0 {
             eprintln!("{} connections were cut at the end of the grace", drained.aborted);
         }

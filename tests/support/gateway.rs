@@ -31,7 +31,16 @@ impl Gateway {
     }
 
     pub fn start(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::spawn(command.stderr(Stdio::inherit()))
+    }
+
+    /// The same, and the process' standard error is there to be read.
+    pub fn start_telling(command: &mut Command) -> Self {
+        Self::spawn(command.stderr(Stdio::piped()))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut printed = String::new();
         let mut address = None;
@@ -76,9 +85,35 @@ impl Gateway {
     /// The most memory the process has had so far, in KiB.
     #[cfg(target_os = "linux")]
     pub fn peak_memory(&self) -> u64 {
+        self.of_status("VmHWM:")
+    }
+
+    /// The memory it has now, in KiB.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self) -> u64 {
+        self.of_status("VmRSS:")
+    }
+
+    #[cfg(target_os = "linux")]
+    pub fn threads(&self) -> u64 {
+        self.of_status("Threads:")
+    }
+
+    #[cfg(target_os = "linux")]
+    fn of_status(&self, key: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// What its open descriptors stand for.
+    #[cfg(target_os = "linux")]
+    pub fn descriptors(&self) -> Vec<String> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
+        // One may have been closed in between.
+        open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .map(|target| target.display().to_string())
+            .collect()
     }
 
     pub fn signal(&self, name: &str) {

@@ -1,7 +1,8 @@
 //! What is wrong with a file, and where.
 
 use std::fmt;
-use std::path::PathBuf;
+
+use super::stamp::Files;
 
 /// A place in the file. Both count from one; columns count characters, as editors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +43,8 @@ pub(crate) struct Faults {
     pub(crate) faults: Vec<Finding>,
     /// What would have been warned of without the faults.
     pub(crate) warnings: Vec<Finding>,
-    /// Those that the file names: what is wrong may be put right in one of them.
-    pub(crate) files: Vec<PathBuf>,
+    /// The file and those that it names: what is wrong may be put right in any of them.
+    pub(crate) files: Files,
 }
 
 impl fmt::Display for Faults {

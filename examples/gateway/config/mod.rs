@@ -67,6 +67,7 @@ mod nearest;
 mod path;
 mod reader;
 mod reference;
+pub(crate) mod reload;
 pub(crate) mod request_id;
 mod response;
 pub(crate) mod route;
@@ -78,6 +79,7 @@ pub(crate) mod server;
 mod share;
 mod size;
 mod source;
+pub(crate) mod stamp;
 mod table;
 pub(crate) mod timeouts;
 pub(crate) mod upstream;
@@ -87,33 +89,39 @@ mod value;
 mod word;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::DeTable;
 
 pub(crate) use self::fault::{Faults, Finding};
 pub(crate) use self::forwarded::Forwarded;
 pub(crate) use self::health::Health;
+pub(crate) use self::reload::Reload;
 pub(crate) use self::request_id::RequestId;
 pub(crate) use self::route::Route;
 pub(crate) use self::server::Server;
 pub(crate) use self::upstream::Upstream;
 
 use self::access_log::AccessLog;
-use self::reader::{Found, Reader, syntax_fault};
+use self::reader::{Found, Reader, read_file, syntax_fault};
 use self::route::Entry;
 use self::source::Source;
+use self::stamp::Files;
 use self::table::{Keys, Table, by_name};
+
+/// A hundred thousand routes are some ten megabytes.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The whole file. Every route's upstream exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) health: Health,
+    pub(crate) reload: Reload,
     pub(crate) request_id: RequestId,
     pub(crate) forwarded: Forwarded,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
@@ -129,8 +137,8 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<Finding>,
     /// Routes without authentication.
     pub(crate) open_routes: Vec<Finding>,
-    /// The files that the configuration names, each once: a change of theirs is a change of the configuration.
-    pub(crate) files: Vec<PathBuf>,
+    /// The file, if it is one, and those that it names: a change of theirs is a change of the configuration.
+    pub(crate) files: Files,
 }
 
 impl Config {
@@ -138,19 +146,30 @@ impl Config {
     pub(crate) fn load(path: &Path) -> Result<Loaded, Faults> {
         let file = path.display().to_string();
         let base_dir = path.parent().unwrap_or(Path::new(""));
-        let unreadable = |position, message| Faults {
+        let itself = |stamp| Files::from([(path.to_owned(), stamp)]);
+        let unreadable = |position, message, stamp| Faults {
             faults: vec![Finding { file: file.clone(), position, key: String::new(), message }],
             warnings: Vec::new(),
-            files: Vec::new(),
+            files: itself(stamp),
         };
-        let bytes =
-            std::fs::read(path).map_err(|error| unreadable(None, format!("the file cannot be read: {error}")))?;
+        let (bytes, stamp) = read_file(path, MAX_BYTES)
+            .map_err(|error| unreadable(None, format!("the file cannot be read: {error}"), None))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(unreadable(None, format!("larger than {}MiB", MAX_BYTES >> 20), Some(stamp)));
+        }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let readable = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let position = Source::new(&file, &readable).position(readable.len());
-            unreadable(Some(position), "not UTF-8, which TOML has to be; save it as such".to_owned())
+            unreadable(
+                Some(position),
+                "not UTF-8, which TOML has to be; save it as such".to_owned(),
+                Some(stamp.clone()),
+            )
         })?;
-        Config::parse(text, &file, base_dir, &|name| std::env::var(name).ok())
+        let mut read = Config::parse(text, &file, base_dir, &|name| std::env::var(name).ok());
+        let (Ok(Loaded { files, .. }) | Err(Faults { files, .. })) = &mut read;
+        files.extend(itself(Some(stamp)));
+        read
     }
 
     /// Reads a text as though it stood in `file`, with `base_dir` for relative paths and `env` for variables.
@@ -185,7 +204,6 @@ impl Table for Config {
     const NOT_BUILT: &'static [&'static str] = &[
         "listeners",
         "admin",
-        "reload",
         "redis",
         "jwt",
         "api_keys",
@@ -199,6 +217,7 @@ impl Table for Config {
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let server = keys.table::<Server>("server", "where the gateway listens, and what it allows a connection");
         let health = keys.table::<Health>("health", "the gateway's own health, answered before any route");
+        let reload = keys.table::<Reload>("reload", "when this file is read again, besides SIGHUP");
         let request_id = keys.table::<RequestId>("request_id", "the id that a request keeps on its whole way");
         let forwarded = keys.table::<Forwarded>("forwarded", "what upstreams are told about a request's way");
         keys.table::<AccessLog>("access_log", "one line a request");
@@ -223,6 +242,7 @@ impl Table for Config {
         Some(Config {
             server: server?,
             health: health?,
+            reload: reload?,
             request_id: request_id?,
             forwarded: forwarded?,
             upstreams: by_name(upstreams)?,
@@ -245,7 +265,6 @@ fn finish(file: &str, config: Option<Config>, syntax_faults: Vec<Finding>, found
         // A value in [defaults] is looked at once for each route.
         findings.dedup();
     }
-    let files = files.into_iter().collect();
     match config {
         Some(config) if faults.is_empty() => Ok(Loaded { config, warnings, open_routes, files }),
         _ => Err(Faults { faults, warnings, files }),

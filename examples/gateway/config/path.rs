@@ -43,7 +43,7 @@ impl Form for RequestPath {
     }
 
     fn schema() -> Json {
-        schema::string(&["/", "/api/users"])
+        schema::string(&["/", "/api/users", "/api", "/orders", "/a%20b"])
     }
 }
 

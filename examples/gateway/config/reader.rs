@@ -1,17 +1,18 @@
 //! What one reading of a file shares: where it stands, what it may look up, what it has found.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::DeTable;
 
 use super::expand::{Expansion, expand};
 use super::fault::Finding;
 use super::source::Source;
+use super::stamp::{Files, Stamp};
 use super::value::Text;
 
 /// More than any key, token or certificate: a mistyped `${file:/dev/zero}` ends here.
@@ -34,8 +35,7 @@ pub(super) struct Found {
     pub(super) faults: Vec<Finding>,
     pub(super) warnings: Vec<Finding>,
     pub(super) open_routes: Vec<Finding>,
-    /// Those that could not be read as well.
-    pub(super) files: BTreeSet<PathBuf>,
+    pub(super) files: Files,
     pub(super) references: Vec<Reference>,
     is_aside: bool,
 }
@@ -126,19 +126,31 @@ impl Reader<'_> {
         Ok(without_newline.to_owned())
     }
 
-    /// The text of a file that the configuration names, which belongs to it from then on, also when it cannot be read:
-    /// it may be by the time that it changes. Or why it cannot be read.
+    /// The text of a file that the configuration names, which belongs to it from then on, also when it cannot be read: it
+    /// may be by the time that it changes. Or why it cannot be read.
     pub(super) fn text_of(&self, path: &str, at_most: u64) -> Result<String, String> {
         let resolved = self.base_dir.join(path);
-        let mut text = String::new();
-        let read = File::open(&resolved).and_then(|file| file.take(at_most + 1).read_to_string(&mut text));
-        self.found.borrow_mut().files.insert(resolved);
-        read.map_err(|error| format!("the file {path:?} cannot be read: {error}"))?;
-        if text.len() as u64 > at_most {
+        let read = read_file(&resolved, at_most);
+        let stamp = read.as_ref().ok().map(|(_, stamp)| stamp.clone());
+        // Of a file that is read twice, the first: if it was another by then, that is to be seen.
+        self.found.borrow_mut().files.entry(resolved).or_insert(stamp);
+        let cannot = |error: &dyn Display| format!("the file {path:?} cannot be read: {error}");
+        let (bytes, _) = read.map_err(|error| cannot(&error))?;
+        if bytes.len() as u64 > at_most {
             return Err(format!("the file {path:?} is larger than {}MiB; name a smaller one", at_most >> 20));
         }
-        Ok(text)
+        String::from_utf8(bytes).map_err(|error| cannot(&error.utf8_error()))
     }
+}
+
+/// What a file says, of a longer one a byte more than `at_most`, and its stamp.
+pub(super) fn read_file(path: &Path, at_most: u64) -> io::Result<(Vec<u8>, Stamp)> {
+    let file = File::open(path)?;
+    let looks = Stamp::looks(&file.metadata()?);
+    let mut bytes = Vec::new();
+    file.take(at_most + 1).read_to_end(&mut bytes)?;
+    let stamp = looks.or_content(&bytes);
+    Ok((bytes, stamp))
 }
 
 pub(super) fn syntax_fault(source: &Source<'_>, error: &toml::de::Error) -> Finding {

@@ -60,6 +60,44 @@ pub(crate) enum ClientIpFrom {
     Header(HeaderName),
 }
 
+impl Server {
+    /// The keys that differ from `started` and are used once, when listeners and workers are made.
+    pub(crate) fn needs_restart(&self, started: &Self) -> Vec<&'static str> {
+        // A key more has to be put on one side or the other.
+        let Server {
+            listen,
+            workers,
+            trusted_proxies: _,
+            client_ip_from: _,
+            header_read_timeout,
+            body_read_timeout,
+            body_min_rate,
+            write_timeout,
+            keep_alive_timeout,
+            max_header_bytes,
+            max_body_bytes,
+            max_connections,
+            max_connections_per_ip,
+            drain_delay: _,
+            shutdown_grace: _,
+        } = self;
+        let keys = [
+            ("server.listen", *listen != started.listen),
+            ("server.workers", *workers != started.workers),
+            ("server.header_read_timeout", *header_read_timeout != started.header_read_timeout),
+            ("server.body_read_timeout", *body_read_timeout != started.body_read_timeout),
+            ("server.body_min_rate", *body_min_rate != started.body_min_rate),
+            ("server.write_timeout", *write_timeout != started.write_timeout),
+            ("server.keep_alive_timeout", *keep_alive_timeout != started.keep_alive_timeout),
+            ("server.max_header_bytes", *max_header_bytes != started.max_header_bytes),
+            ("server.max_body_bytes", *max_body_bytes != started.max_body_bytes),
+            ("server.max_connections", *max_connections != started.max_connections),
+            ("server.max_connections_per_ip", *max_connections_per_ip != started.max_connections_per_ip),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+}
+
 impl Table for Server {
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         type Time = OrNone<PositiveDuration>;

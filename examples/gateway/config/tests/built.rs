@@ -38,6 +38,9 @@ shutdown_grace = "1m"
 path = "/up"
 allow = ["127.0.0.0/8"]
 
+[reload]
+watch = false
+
 [request_id]
 enabled = false
 header = "X-Correlation-Id"
@@ -134,6 +137,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
     );
     assert_eq!(config.health.path.as_deref(), Some("/up"));
     assert_eq!(config.health.allow, ["127.0.0.0/8".parse().unwrap()]);
+    assert!(!config.reload.watch);
     let correlation_id = HeaderName::from_static("x-correlation-id");
     assert_eq!(config.request_id, RequestId { enabled: false, header: correlation_id });
     assert_eq!(config.forwarded, Forwarded { x_forwarded: false, forwarded: true, via: false });
@@ -215,6 +219,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
         }
     );
     assert_eq!(config.health, Health { path: Some("/health".to_owned()), allow: Vec::new() });
+    assert!(config.reload.watch);
     let request_id = HeaderName::from_static("x-request-id");
     assert_eq!(config.request_id, RequestId { enabled: true, header: request_id });
     assert_eq!(config.forwarded, Forwarded { x_forwarded: true, forwarded: false, via: true });
@@ -271,5 +276,6 @@ fn a_file_on_disk_is_read_and_its_folder_is_where_relative_paths_start() {
     let loaded = super::super::Config::load(&file).unwrap();
     let host = &loaded.config.upstreams["users"].host;
     assert_eq!(*host, UpstreamHost::Fixed("users.internal".parse().unwrap()));
-    assert_eq!(loaded.files, [folder.path().join("host.txt")]);
+    let files: Vec<_> = loaded.files.keys().collect();
+    assert_eq!(files, [&file, &folder.path().join("host.txt")]);
 }

@@ -47,7 +47,6 @@ fn what_is_known_and_not_built_says_so() {
     for table in [
         "listeners.https",
         "admin",
-        "reload",
         "redis",
         "jwt.main",
         "api_keys",

@@ -4,6 +4,7 @@ mod built;
 mod expansion;
 mod faults;
 mod forms;
+pub(crate) mod generate;
 mod properties;
 mod references;
 mod schema;

@@ -116,7 +116,7 @@ fn read_in(folder: &Path, text: &str) -> Outcome {
     let sample = Keys::read(&reader, root.get_ref(), "sample".to_owned(), 0..0);
     let found = found.take();
     let printed = |findings: &[super::super::Finding]| findings.iter().map(ToString::to_string).collect();
-    let files = found.files.iter().map(|file| file.display().to_string()).collect();
+    let files = found.files.keys().map(|file| file.display().to_string()).collect();
     (sample, printed(&found.faults), printed(&found.warnings), files)
 }
 

@@ -1,0 +1,178 @@
+//! Hot reload: a new configuration takes over while listeners, connections and requests in flight go on.
+//!
+//! Everything new is made before anything is exchanged, so a file that cannot be served changes nothing. What a layer
+//! counts or stores it takes over from its namesake ([`Assembly::new`]); each worker's stack is exchanged by [`Swap`].
+
+mod hangup;
+mod paths;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tower_gateway::BoxError;
+use tower_gateway::serve::Swap;
+
+use self::hangup::Hangup;
+use self::watch::Watch;
+use crate::assemble::Assembly;
+use crate::config::stamp::Files;
+use crate::config::{self, Config, Faults, Finding, Loaded};
+
+/// What is being served, and by whom. `S` is a worker's stack.
+pub(crate) struct Running<S> {
+    make: fn(&Assembly) -> S,
+    /// What the process was started with: a key that needs a restart is compared with this.
+    started: config::Server,
+    current: Mutex<Current>,
+    workers: Mutex<Vec<Worker<S>>>,
+}
+
+struct Current {
+    assembly: Assembly,
+    config: Config,
+    /// What was read last, to no avail perhaps.
+    files: Files,
+}
+
+struct Worker<S> {
+    /// A stack is made within the runtime that its connections will live on.
+    runtime: Handle,
+    stack: Swap<S>,
+}
+
+/// A configuration that took over.
+pub(crate) struct Reloaded {
+    pub(crate) warnings: Vec<Finding>,
+    /// Keys whose change has no effect before a restart.
+    pub(crate) restart: Vec<&'static str>,
+}
+
+/// Why the old configuration stays.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotReloaded {
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// Of the file nothing can be said, but the machine does not let it be served.
+    #[error(transparent)]
+    Assembly(BoxError),
+}
+
+impl<S> Running<S> {
+    pub(crate) fn new(loaded: &Loaded, make: fn(&Assembly) -> S) -> Result<Self, BoxError> {
+        let assembly = Assembly::new(&loaded.config, None)?;
+        Ok(Self {
+            make,
+            started: loaded.config.server.clone(),
+            current: Mutex::new(Current::new(loaded, assembly)),
+            workers: Mutex::default(),
+        })
+    }
+
+    /// The stack of one more worker. To be called within its runtime.
+    pub(crate) fn worker(&self) -> Swap<S> {
+        let stack = Swap::new((self.make)(&lock(&self.current).assembly));
+        lock(&self.workers).push(Worker { runtime: Handle::current(), stack: stack.clone() });
+        stack
+    }
+
+    /// Reads `file` and lets it take over. One at a time; it may take as long as reading files does.
+    pub(crate) fn reload(&self, file: &Path) -> Result<Reloaded, NotReloaded> {
+        let mut current = lock(&self.current);
+        let loaded = Config::load(file).inspect_err(|faults| current.files = faults.files.clone())?;
+        let assembly = Assembly::new(&loaded.config, Some(&current.assembly)).map_err(NotReloaded::Assembly)?;
+        let workers = lock(&self.workers);
+        let in_runtime = |worker: &Worker<S>| {
+            let _within = worker.runtime.enter();
+            (self.make)(&assembly)
+        };
+        let stacks: Vec<S> = workers.iter().map(in_runtime).collect();
+        for (worker, stack) in workers.iter().zip(stacks) {
+            let _within = worker.runtime.enter();
+            drop(worker.stack.replace(stack));
+        }
+        *current = Current::new(&loaded, assembly);
+        let restart = loaded.config.server.needs_restart(&self.started);
+        Ok(Reloaded { warnings: loaded.warnings, restart })
+    }
+
+    /// From now on whoever asks for this gateway's health learns that it leaves, and how long that is to be known before
+    /// listeners close, and how long requests may go on then.
+    pub(crate) fn leave(&self) -> (Duration, Duration) {
+        let current = lock(&self.current);
+        current.assembly.health().set_draining();
+        (current.config.server.drain_delay, current.config.server.shutdown_grace)
+    }
+
+    /// What is to be watched; nothing when nothing is.
+    fn watched(&self) -> Files {
+        let current = lock(&self.current);
+        if current.config.reload.watch { current.files.clone() } else { Files::new() }
+    }
+}
+
+impl Current {
+    fn new(loaded: &Loaded, assembly: Assembly) -> Self {
+        Self { assembly, config: loaded.config.clone(), files: loaded.files.clone() }
+    }
+}
+
+/// A panic within would be one of [`Assembly::new`], which nothing has been exchanged for yet.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a reload is to follow on.
+pub(crate) struct Triggers {
+    hangup: Hangup,
+    watch: Watch,
+}
+
+impl Triggers {
+    /// From now on SIGHUP does not end the process. To be called within a runtime.
+    pub(crate) fn new() -> Result<Self, BoxError> {
+        Ok(Self { hangup: Hangup::new()?, watch: Watch::new() })
+    }
+
+    /// Reloads `file` whenever there is a reason to, for as long as the process lives.
+    pub(crate) async fn follow<S: Send + 'static>(mut self, running: Arc<Running<S>>, file: PathBuf) {
+        loop {
+            if let Err(error) = self.watch.set(running.watched()) {
+                eprintln!("warning: not all of {} can be watched: {error}; send SIGHUP after a change", file.display());
+            }
+            tokio::select! {
+                () = self.hangup.received() => {}
+                () = self.watch.changed() => {}
+            }
+            let (running, file) = (running.clone(), file.clone());
+            // It reads files, and may make a hundred thousand routes: not on a thread that others wait for.
+            let outcome = tokio::task::spawn_blocking(move || report(&file, running.reload(&file)));
+            // What it panics with has been printed, and the old configuration stays.
+            let _ = outcome.await;
+        }
+    }
+}
+
+fn report(file: &Path, outcome: Result<Reloaded, NotReloaded>) {
+    let file = file.display();
+    match outcome {
+        Ok(Reloaded { warnings, restart }) => {
+            crate::print_findings("warning", &warnings);
+            for key in restart {
+                eprintln!("warning: {key} has changed, which needs a restart; until then it stays as it was");
+            }
+            eprintln!("{file}: reloaded");
+        }
+        Err(NotReloaded::Faults(Faults { faults, warnings, .. })) => {
+            crate::print_findings("error", &faults);
+            crate::print_findings("warning", &warnings);
+            eprintln!("{file}: not reloaded, the configuration before it stays");
+        }
+        Err(NotReloaded::Assembly(error)) => {
+            eprintln!("error: {error}");
+            eprintln!("{file}: not reloaded, the configuration before it stays");
+        }
+    }
+}

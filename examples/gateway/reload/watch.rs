@@ -1,0 +1,104 @@
+//! Tells when a file has changed, however it was changed: written in place, renamed over, or found behind another link.
+//!
+//! Folders are watched rather than files, since a file that is replaced takes its watch along. What happens there is only
+//! a reason to look: whether a file says something else is seen by reading it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::paths::folders;
+use crate::config::stamp::{Files, Stamp};
+
+/// Whoever writes a file does so in several steps, and several files one after the other: it has ended when nothing has
+/// happened for this long.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// In a folder where something happens all the time one has to look in between.
+const LONGEST: Duration = Duration::from_secs(2);
+
+pub(super) struct Watch {
+    stirred: Arc<Notify>,
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+    files: Files,
+}
+
+impl Watch {
+    /// Nothing is watched yet.
+    pub(super) fn new() -> Self {
+        Self { stirred: Arc::default(), watcher: None, folders: BTreeSet::new(), files: Files::new() }
+    }
+
+    /// Watches these files and no others. They have changed when they are others than they were when they were read.
+    pub(super) fn set(&mut self, files: Files) -> notify::Result<()> {
+        self.files = files;
+        let watched = self.watch_folders();
+        // What happened before they were watched.
+        self.stirred.notify_one();
+        watched
+    }
+
+    /// Waits until one of the files is another than it was. One that is gone is not: whoever replaces it in two steps is
+    /// between them.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            self.stirred.notified().await;
+            self.settle().await;
+            // A folder may have come, or been replaced. That this fails has been told when it was tried first.
+            let _ = self.watch_folders();
+            if self.have_changed() {
+                return;
+            }
+        }
+    }
+
+    fn have_changed(&self) -> bool {
+        let is_another = |(file, read): (&PathBuf, &Option<Stamp>)| {
+            let now = Stamp::of(file);
+            now.is_some() && now != *read
+        };
+        self.files.iter().any(is_another)
+    }
+
+    async fn settle(&self) {
+        let latest = Instant::now() + LONGEST;
+        while Instant::now() < latest && timeout_at(Instant::now() + QUIET, self.stirred.notified()).await.is_ok() {}
+    }
+
+    fn watch_folders(&mut self) -> notify::Result<()> {
+        let wanted: BTreeSet<PathBuf> = self.files.keys().flat_map(|file| folders(file)).collect();
+        if wanted.is_empty() {
+            self.watcher = None;
+            return Ok(());
+        }
+        let mut watcher = match self.watcher.take() {
+            Some(watcher) => watcher,
+            None => watcher(self.stirred.clone())?,
+        };
+        for folder in self.folders.difference(&wanted) {
+            // One that is gone is not watched any more anyway.
+            let _ = watcher.unwatch(folder);
+        }
+        // Each time anew: a folder of the same name may be another.
+        let watched: notify::Result<()> =
+            wanted.iter().try_for_each(|folder| watcher.watch(folder, RecursiveMode::NonRecursive));
+        self.folders = wanted;
+        self.watcher = Some(watcher);
+        watched
+    }
+}
+
+fn watcher(stirred: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // That events were lost is a reason to look as well; that somebody has read a file is none.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            stirred.notify_one();
+        }
+    })
+}
