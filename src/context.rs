@@ -60,6 +60,8 @@ struct Outcomes {
     upstream_server: Option<Arc<str>>,
     upstream_error: Option<UpstreamError>,
     tries: u32,
+    /// What remains of the tightest quota that an answer has told the client of.
+    reported_quota: Option<u64>,
 }
 
 impl RequestContext {
@@ -196,11 +198,20 @@ impl RequestContext {
         self.outcomes().upstream_error = Some(error);
     }
 
+    /// Notes that the client is told that `remaining` is left of a quota. What it was told of a tighter one, if so.
+    pub(crate) fn report_quota(&self, remaining: u64) -> Option<u64> {
+        let mut outcomes = self.outcomes();
+        let before = outcomes.reported_quota;
+        outcomes.reported_quota = Some(before.map_or(remaining, |before| before.min(remaining)));
+        before
+    }
+
     /// Forgets what an answer that is not passed on has left: its rejection and its error. The tries are still counted.
     pub fn discard_answer(&self) {
         let mut outcomes = self.outcomes();
         outcomes.rejection = None;
         outcomes.upstream_error = None;
+        outcomes.reported_quota = None;
     }
 
     /// A panic elsewhere cannot leave these plain values half written.

@@ -31,6 +31,7 @@
 //! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
+//! | `rate-limit` | yes | [`RateLimitLayer`](rate_limit::RateLimitLayer): quotas for each caller, in memory or across gateways |
 //! | `redis` | no | [`Redis`](redis::Redis): the connection to state that several gateways share |
 //! | `serve` | no | [`Server`](serve::Server): listeners, one runtime a worker, timeouts, limits, drain |
 //! | `testing` | no | the contract harness, for layers of your own |
@@ -61,6 +62,8 @@ mod names;
 mod origin;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
 mod readiness;
 #[cfg(feature = "redis")]
 pub mod redis;

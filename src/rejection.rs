@@ -6,6 +6,7 @@ mod reason;
 pub use self::reason::Reason;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,13 +39,22 @@ pub struct Rejection {
     status: StatusCode,
     detail: Option<Cow<'static, str>>,
     retry_after: Option<Duration>,
+    violated_policy: Option<Arc<str>>,
     dry_run: bool,
 }
 
 impl Rejection {
     /// A refusal by `layer`, a name in snake case such as `ip_filter`.
     pub fn new(layer: &'static str, reason: Reason) -> Self {
-        Self { layer, reason, status: reason.status(), detail: None, retry_after: None, dry_run: false }
+        Self {
+            layer,
+            reason,
+            status: reason.status(),
+            detail: None,
+            retry_after: None,
+            violated_policy: None,
+            dry_run: false,
+        }
     }
 
     /// Another status than the reason's own.
@@ -65,6 +75,13 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// The quota that is used up, by the name that `RateLimit-Policy` has for it.
+    #[must_use]
+    pub fn violated_policy(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.violated_policy = Some(name.into());
         self
     }
 

@@ -32,6 +32,7 @@ use tower_gateway::auth::{ApiKeys, AuthLayer, MemoryKeyStore};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
+use tower_gateway::rate_limit::RateLimitLayer;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
 use tower_gateway::{ClientIp, RequestContext};
@@ -86,13 +87,15 @@ macro_rules! compositions {
 
 compositions! {
     // Ours alone, in the order of the house and in the opposite one.
-    ours: ClientIpLayer::new(), RequestIdLayer::new(), StrictLayer::new(), IpFilterLayer::new();
-    ours_upside_down: IpFilterLayer::new(), StrictLayer::new(), RequestIdLayer::new(), ClientIpLayer::new();
+    ours: ClientIpLayer::new(), RequestIdLayer::new(), StrictLayer::new(), IpFilterLayer::new(),
+        RateLimitLayer::per_second(100);
+    ours_upside_down: RateLimitLayer::per_second(100), IpFilterLayer::new(), StrictLayer::new(), RequestIdLayer::new(), ClientIpLayer::new();
     every_kind: Transparent, plenty(), Deferred, Holding::default(), Transparent;
 
     // Cors or Timeout would not compile directly around Trace or RequestBodyLimit.
     cors_cured: cors(), ClientIpLayer::new(), trace(), RequestIdLayer::new();
     cors_cured_by_a_refusing_one: cors(), IpFilterLayer::new(), body_limit();
+    cors_cured_by_a_limit: cors(), RateLimitLayer::per_second(100), body_limit();
     cors_cured_by_a_guarded_body: cors(), Holding::default(), trace();
     timeout_cured: timeout(), RequestIdLayer::new(), body_limit(), IpFilterLayer::new();
     timeout_cured_by_a_strict_one: timeout(), StrictLayer::new(), trace();
@@ -257,6 +260,7 @@ where
         .layer(StrictLayer::new().skip(|head| !head.headers().contains_key("host")))
         .layer(IpFilterLayer::new())
         .layer(auth())
+        .layer(RateLimitLayer::per_second(100))
         .service(inner)
 }
 

@@ -13,6 +13,12 @@ pub(super) fn document(rejection: &Rejection, request_id: Option<&str>) -> Strin
         push_member(&mut json, "detail", detail);
     }
     push_member(&mut json, "error", rejection.reason.code());
+    if let Some(policy) = &rejection.violated_policy {
+        // draft-ietf-httpapi-ratelimit-headers-10: names of policies, as strings.
+        json.push_str(r#","violated-policies":["#);
+        push_string(&mut json, policy);
+        json.push(']');
+    }
     if let Some(id) = request_id {
         push_member(&mut json, "request_id", id);
     }
@@ -23,7 +29,12 @@ pub(super) fn document(rejection: &Rejection, request_id: Option<&str>) -> Strin
 fn push_member(json: &mut String, name: &str, value: &str) {
     json.push_str(",\"");
     json.push_str(name);
-    json.push_str("\":\"");
+    json.push_str("\":");
+    push_string(json, value);
+}
+
+fn push_string(json: &mut String, value: &str) {
+    json.push('"');
     for char in value.chars() {
         match char {
             '"' => json.push_str("\\\""),

@@ -44,6 +44,12 @@ pub enum Reason {
     UpstreamTimeout,
     /// No server, or no free connection to one.
     UpstreamUnavailable,
+    /// The quota is used up.
+    RateLimitExceeded,
+    /// The request has nothing that a limit counts by.
+    RateLimitKeyMissing,
+    /// It cannot be found out whether the quota is used up.
+    RateLimitUnavailable,
     /// A layer of your own, with its code in snake case. Its status is 403 unless set.
     Other(&'static str),
 }
@@ -81,6 +87,9 @@ impl Reason {
             Self::UpstreamInvalidResponse => (StatusCode::BAD_GATEWAY, "upstream_invalid_response"),
             Self::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
             Self::UpstreamUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "upstream_unavailable"),
+            Self::RateLimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+            Self::RateLimitKeyMissing => (StatusCode::BAD_REQUEST, "rate_limit_key_missing"),
+            Self::RateLimitUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "rate_limit_unavailable"),
             Self::Other(code) => (StatusCode::FORBIDDEN, code),
         }
     }

@@ -9,6 +9,7 @@ use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore,
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
+use tower_gateway::rate_limit::{AsyncStore, Boxed, Charges, Decision, Key, Limit, Quota, RateLimitLayer, StoreError};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
 use tower_gateway::testing::contract::{self, assert_contract, assert_transparent};
@@ -88,6 +89,60 @@ fn strict_keeps_the_contract() {
     // Without a Host it is refused.
     let with_host = || Request::builder().header("host", "a");
     contract::of("strict", StrictLayer::new).admitted(with_host).refused(Request::builder).assert();
+}
+
+/// Everybody shares the quota; what asks for more than there ever is is refused each time.
+fn limit_of(quota: u32) -> Limit {
+    Limit::new("test", Quota::per_hour(quota))
+        .key(Key::global())
+        .cost_by(|head| if head.method() == "TRACE" { u64::MAX } else { 1 })
+}
+
+#[test]
+fn rate_limit_keeps_the_contract() {
+    assert_contract(&RateLimitLayer::per_minute(1));
+    assert_transparent(&RateLimitLayer::per_minute(1));
+    contract::of("rate limit", || RateLimitLayer::new([limit_of(PLENTY as u32)]))
+        .refused(trace)
+        .readiness(Readiness::Deferred)
+        .shared(async |mut one, mut two| {
+            for _ in 0..PLENTY {
+                one.send(Request::get("/")).await;
+            }
+            two.send(Request::get("/")).await.status() == 429 && two.inner_calls() == PLENTY
+        })
+        .assert();
+}
+
+/// A store that takes its time, and a correction once the answer is there.
+#[test]
+fn rate_limit_with_a_slow_store_keeps_the_contract() {
+    struct Slow;
+    async fn slow(charges: Charges) -> Result<Decision, StoreError> {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        let hour = std::time::Duration::from_secs(3600);
+        Ok(if charges[0].cost == 1 { Decision::admit(1, hour) } else { Decision::refuse(0, hour, hour) })
+    }
+    impl AsyncStore for Slow {
+        async fn acquire(&self, charges: Charges) -> Result<Decision, StoreError> {
+            slow(charges).await
+        }
+        async fn debit(&self, charges: Charges) -> Result<Decision, StoreError> {
+            slow(charges).await
+        }
+        async fn refund(&self, charges: Charges) -> Result<Decision, StoreError> {
+            slow(charges).await
+        }
+        async fn peek(&self, charges: Charges) -> Result<Decision, StoreError> {
+            slow(charges).await
+        }
+        async fn reset(&self, charges: Charges) -> Result<Decision, StoreError> {
+            slow(charges).await
+        }
+    }
+    let layer = || RateLimitLayer::with_store([limit_of(1).price(|_| Some(2))], Boxed::new(Slow));
+    assert_contract(&layer());
+    contract::of("rate limit, slow", layer).refused(trace).readiness(Readiness::Deferred).assert();
 }
 
 /// Not a layer, but it wraps a client as one does.

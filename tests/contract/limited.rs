@@ -16,6 +16,7 @@ use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore}
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
+use tower_gateway::rate_limit::{Key, Limit, Quota, RateLimitLayer};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
 use tower_gateway::{ClientIp, RequestContext};
@@ -108,6 +109,10 @@ over_limits! {
     ip_filter: IpFilterLayer::new(), Some(from_nobody);
     strict: StrictLayer::new(), Some(from_nobody);
     auth: AuthLayer::new(ApiKeys::new(keys())), Some(from_nobody);
+    rate_limit: RateLimitLayer::new([
+        Limit::new("test", Quota::per_hour(1_000)).key(Key::method()),
+        Limit::new("none", Quota::per_hour(1)).key(Key::global()).cost_by(|head| if head.method() == "TRACE" { 2 } else { 0 }),
+    ]), Some(trace);
     proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);

@@ -1,0 +1,163 @@
+//! Keys as 128 bits, whatever they are made of.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use sha2::{Digest as _, Sha256};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+/// A key in 128 bits: what stores count by. Two keys have the same by chance alone, and nobody can make two on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(u128);
+
+impl Digest {
+    /// A key that was made elsewhere, spread evenly over all its bits.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// All of it.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+}
+
+/// 32 hexadecimal digits.
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// How keys become digests.
+#[derive(Clone)]
+pub struct Digests(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Random(SipHasher13),
+    Stable(Sha256),
+}
+
+impl Digests {
+    /// SipHash-1-3 with a key that this process alone has: for stores in its memory. Whoever sends keys cannot choose
+    /// which of them meet.
+    pub fn random() -> Self {
+        let random = |seed: u64| {
+            let mut hasher = RandomState::new().build_hasher();
+            hasher.write_u64(seed);
+            hasher.finish()
+        };
+        Self(Kind::Random(SipHasher13::new_with_keys(random(0), random(1))))
+    }
+
+    /// SHA-256, cut to 128 bits: the same in every process, for stores that several share. There is no secret in it, so
+    /// it is one for which nobody can find two keys that meet.
+    pub fn stable() -> Self {
+        Self(Kind::Stable(Sha256::new()))
+    }
+
+    /// Those of one limit: the same key is another digest under each.
+    #[must_use]
+    pub fn of_limit(&self, name: &str) -> Self {
+        let mut writer = self.writer();
+        writer.part(u8::MAX, name.as_bytes());
+        Self(writer.0)
+    }
+
+    /// What a key of no parts is: a number that nobody else knows, where they are random.
+    pub(super) fn bits(&self) -> u128 {
+        self.writer().finish().bits()
+    }
+
+    pub(super) fn writer(&self) -> KeyWriter {
+        KeyWriter(self.0.clone())
+    }
+}
+
+impl fmt::Debug for Digests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Kind::Random(_) => "Digests::random()",
+            Kind::Stable(_) => "Digests::stable()",
+        })
+    }
+}
+
+/// Takes a key in, part by part. Each part has a length and a kind, so that no two lists of parts read the same.
+#[derive(Clone)]
+pub(super) struct KeyWriter(Kind);
+
+impl KeyWriter {
+    pub(super) fn part(&mut self, kind: u8, bytes: &[u8]) {
+        let head = (bytes.len() as u64) << 8 | u64::from(kind);
+        match &mut self.0 {
+            Kind::Random(hasher) => {
+                hasher.write_u64(head.to_le());
+                hasher.write(bytes);
+            }
+            Kind::Stable(hasher) => {
+                hasher.update(head.to_le_bytes());
+                hasher.update(bytes);
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Digest {
+        match self.0 {
+            Kind::Random(hasher) => Digest(hasher.finish128().as_u128()),
+            Kind::Stable(hasher) => {
+                let mut bits = [0; 16];
+                bits.copy_from_slice(&hasher.finalize()[..16]);
+                Digest(u128::from_be_bytes(bits))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(digests: &Digests, parts: &[(u8, &str)]) -> Digest {
+        let mut writer = digests.writer();
+        parts.iter().for_each(|(kind, part)| writer.part(*kind, part.as_bytes()));
+        writer.finish()
+    }
+
+    #[test]
+    fn what_differs_in_kind_order_cut_or_limit_is_another_key() {
+        let stable = Digests::stable().of_limit("a");
+        let keys = [
+            digest(&stable, &[(1, "ab")]),
+            digest(&stable, &[(2, "ab")]),
+            digest(&stable, &[(1, "a"), (1, "b")]),
+            digest(&stable, &[(1, "b"), (1, "a")]),
+            digest(&stable, &[(1, "ab"), (1, "")]),
+            digest(&Digests::stable().of_limit("b"), &[(1, "ab")]),
+        ];
+        for (n, key) in keys.iter().enumerate() {
+            assert!(!keys[..n].contains(key), "{n}");
+        }
+    }
+
+    #[test]
+    fn a_stable_digest_is_the_same_in_every_process_and_release() {
+        let key = digest(&Digests::stable().of_limit("per_user"), &[(1, "alice")]);
+        // sha256(LE64(8 << 8 | 255) "per_user" LE64(5 << 8 | 1) "alice"), its first half.
+        assert_eq!(key.to_string(), "78e02bcbc02cdaee72140284da5fd786");
+    }
+
+    #[test]
+    fn a_random_digest_is_this_process_own() {
+        let (one, two) = (Digests::random(), Digests::random());
+        assert_eq!(digest(&one, &[(1, "a")]), digest(&one.clone(), &[(1, "a")]));
+        assert_ne!(digest(&one, &[(1, "a")]), digest(&two, &[(1, "a")]));
+    }
+}

@@ -1,0 +1,263 @@
+//! What clients are told of their limits.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Decision, Quota};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const LEGACY: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+const OLDER: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
+
+/// Which header fields answers carry.
+///
+/// Of several quotas the tightest is reported; `RateLimit-Policy` lists all of them. An origin's own fields of these names
+/// are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimitHeaders {
+    ietf: bool,
+    legacy: bool,
+    older_draft: bool,
+}
+
+impl Default for RateLimitHeaders {
+    /// Those of the IETF's draft and the legacy ones.
+    fn default() -> Self {
+        Self::none().ietf(true).legacy(true)
+    }
+}
+
+impl RateLimitHeaders {
+    /// None of them.
+    pub const fn none() -> Self {
+        Self { ietf: false, legacy: false, older_draft: false }
+    }
+
+    /// `RateLimit: "per_user";r=42;t=18` and `RateLimit-Policy: "per_user";q=100;w=60`, as of
+    /// draft-ietf-httpapi-ratelimit-headers-10.
+    #[must_use]
+    pub const fn ietf(self, ietf: bool) -> Self {
+        Self { ietf, ..self }
+    }
+
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`, the last in seconds since 1970, as many APIs have it.
+    #[must_use]
+    pub const fn legacy(self, legacy: bool) -> Self {
+        Self { legacy, ..self }
+    }
+
+    /// `RateLimit-Limit`, `-Remaining` and `-Reset`, the last in seconds from now, as of the IETF's drafts up to
+    /// draft-ietf-httpapi-ratelimit-headers-07.
+    #[must_use]
+    pub const fn older_draft(self, older_draft: bool) -> Self {
+        Self { older_draft, ..self }
+    }
+
+    pub(super) const fn needs_the_date(self) -> bool {
+        self.legacy
+    }
+
+    pub(super) const fn is_none(self) -> bool {
+        !self.ietf && !self.legacy && !self.older_draft
+    }
+}
+
+/// A quota as it is told: what does not change from request to request is written once.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) quota: Quota,
+    /// The name as a string of structured fields (RFC 9651 section 3.3.3), with its quotes.
+    name: Box<str>,
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl Terms {
+    pub(super) fn new(name: &str, quota: Quota) -> Self {
+        let name = quoted(name);
+        let policy = format!("{name};q={};w={}", quota.limit(), seconds(quota.window()).max(1));
+        Self { quota, policy: value(policy), limit: HeaderValue::from(quota.limit()), name }
+    }
+}
+
+/// What one answer is told.
+pub(super) struct Report<'a, T> {
+    pub(super) headers: RateLimitHeaders,
+    /// Of all that were charged, in their order.
+    pub(super) terms: &'a [T],
+    pub(super) decision: &'a Decision,
+    /// What remains of the tightest quota that a layer behind this one has reported.
+    pub(super) reported: Option<u64>,
+    pub(super) wall: SystemTime,
+}
+
+impl<T: AsRef<Terms>> Report<'_, T> {
+    pub(super) fn write(&self, map: &mut HeaderMap) {
+        let Some(tightest) = self.terms.get(self.decision.charge).map(AsRef::as_ref) else { return };
+        if self.headers.ietf {
+            self.ietf(tightest, map);
+        }
+        // Of two layers the tighter quota is reported, too.
+        if self.reported.is_some_and(|reported| reported <= self.decision.remaining) {
+            return;
+        }
+        if self.headers.legacy {
+            let reset = self.wall.checked_add(self.decision.reset_after).unwrap_or(self.wall);
+            let reset = seconds(reset.duration_since(UNIX_EPOCH).unwrap_or_default());
+            self.three(&LEGACY, tightest, reset, map);
+        }
+        if self.headers.older_draft {
+            self.three(&OLDER, tightest, seconds(self.decision.reset_after), map);
+        }
+    }
+
+    /// Both fields are lists (RFC 9651 section 3.1), to which layers add.
+    fn ietf(&self, tightest: &Terms, map: &mut HeaderMap) {
+        let policy = match self.terms {
+            [only] => only.as_ref().policy.clone(),
+            several => {
+                let items: Vec<_> =
+                    several.iter().map(|terms| terms.as_ref().policy.to_str().unwrap_or_default()).collect();
+                value(items.join(", "))
+            }
+        };
+        let mut state = Vec::with_capacity(tightest.name.len() + 48);
+        state.extend_from_slice(tightest.name.as_bytes());
+        state.extend_from_slice(b";r=");
+        push_number(&mut state, self.decision.remaining);
+        state.extend_from_slice(b";t=");
+        push_number(&mut state, seconds(self.decision.reset_after));
+        let state = HeaderValue::from_maybe_shared(Bytes::from(state)).unwrap_or(HeaderValue::from_static(""));
+        if self.reported.is_some() {
+            map.append(POLICY, policy);
+            map.append(RATE_LIMIT, state);
+        } else {
+            map.insert(POLICY, policy);
+            map.insert(RATE_LIMIT, state);
+        }
+    }
+
+    fn three(&self, [limit, remaining, reset]: &[HeaderName; 3], tightest: &Terms, seconds: u64, map: &mut HeaderMap) {
+        map.insert(limit, tightest.limit.clone());
+        map.insert(remaining, HeaderValue::from(self.decision.remaining));
+        map.insert(reset, HeaderValue::from(seconds));
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
+}
+
+fn push_number(bytes: &mut Vec<u8>, number: u64) {
+    let start = bytes.len();
+    let mut rest = number;
+    loop {
+        bytes.push(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    bytes[start..].reverse();
+}
+
+/// Only visible ASCII and spaces can be in such a string; what is not becomes `_`.
+fn quoted(name: &str) -> Box<str> {
+    let mut quoted = String::with_capacity(name.len() + 2);
+    quoted.push('"');
+    for char in name.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            ' '..='~' => quoted.push(char),
+            _ => quoted.push('_'),
+        }
+    }
+    quoted.push('"');
+    quoted.into()
+}
+
+/// Of visible ASCII.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn written(headers: RateLimitHeaders, reported: Option<u64>, map: HeaderMap) -> Vec<String> {
+        let terms = [Quota::per_second(10), Quota::per_hour(1000)];
+        let terms = [Arc::new(Terms::new("burst", terms[0])), Arc::new(Terms::new("hour \"of\" é", terms[1]))];
+        let decision = Decision::admit(7, Duration::from_millis(2_001)).of_charge(1);
+        let wall = UNIX_EPOCH + Duration::from_millis(1_000_500);
+        let mut map = map;
+        Report { headers, terms: &terms, decision: &decision, reported, wall }.write(&mut map);
+        let mut lines: Vec<_> =
+            map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn each_kind_of_field_is_written_as_its_draft_says() {
+        assert_eq!(
+            written(RateLimitHeaders::none().ietf(true), None, HeaderMap::new()),
+            [
+                r#"ratelimit-policy: "burst";q=10;w=1, "hour \"of\" _";q=1000;w=3600"#,
+                r#"ratelimit: "hour \"of\" _";r=7;t=3"#
+            ]
+        );
+        assert_eq!(
+            written(RateLimitHeaders::none().legacy(true), None, HeaderMap::new()),
+            ["x-ratelimit-limit: 1000", "x-ratelimit-remaining: 7", "x-ratelimit-reset: 1003"]
+        );
+        assert_eq!(
+            written(RateLimitHeaders::none().older_draft(true), None, HeaderMap::new()),
+            ["ratelimit-limit: 1000", "ratelimit-remaining: 7", "ratelimit-reset: 3"]
+        );
+        assert!(written(RateLimitHeaders::none(), None, HeaderMap::new()).is_empty());
+    }
+
+    #[test]
+    fn an_origins_own_fields_are_replaced_and_a_tighter_layers_are_kept() {
+        let inner = || {
+            let mut map = HeaderMap::new();
+            map.insert("ratelimit", HeaderValue::from_static(r#""inner";r=3;t=9"#));
+            map.insert("x-ratelimit-remaining", HeaderValue::from_static("3"));
+            map
+        };
+        let both = RateLimitHeaders::default();
+        let replaced = written(both, None, inner());
+        assert!(
+            replaced.contains(&"x-ratelimit-remaining: 7".to_owned())
+                && !replaced.iter().any(|line| line.contains("inner"))
+        );
+        let kept = written(both, Some(3), inner());
+        assert!(kept.contains(&"x-ratelimit-remaining: 3".to_owned()), "{kept:?}");
+        assert_eq!(kept.iter().filter(|line| line.starts_with("ratelimit: ")).count(), 2);
+        let looser = written(both, Some(8), inner());
+        assert!(looser.contains(&"x-ratelimit-remaining: 7".to_owned()), "{looser:?}");
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 7, 10, 1234567890, u64::MAX] {
+            let mut bytes = b"x".to_vec();
+            push_number(&mut bytes, number);
+            assert_eq!(String::from_utf8(bytes).unwrap(), format!("x{number}"));
+        }
+    }
+}

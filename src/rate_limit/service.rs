@@ -1,0 +1,274 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use smallvec::SmallVec;
+use tower_service::Service;
+
+use super::future::RateLimitFuture;
+use super::headers::{Report, Terms};
+use super::layer::{OnStoreError, Settings};
+use super::limit::{AnswerHead, MissingKey};
+use super::{Charges, Decision, Store};
+use crate::body::ResponseBody;
+use crate::{Head, Oneshot, Reason, Rejection, RequestContext};
+
+/// The service that [`RateLimitLayer`](super::RateLimitLayer) makes.
+pub struct RateLimit<S, St = super::MemoryStore> {
+    pub(super) inner: S,
+    pub(super) settings: Arc<Settings<St>>,
+}
+
+/// What a request is charged, by which limits, and on which terms.
+pub(super) struct Bill {
+    pub(super) charges: Charges,
+    terms: SmallVec<[Arc<Terms>; 2]>,
+    /// Where each charge comes from among the layer's limits.
+    limits: SmallVec<[u8; 8]>,
+}
+
+/// What is still to be done when the answer is there.
+pub(super) struct After<St> {
+    settings: Arc<Settings<St>>,
+    decision: Decision,
+    terms: SmallVec<[Arc<Terms>; 1]>,
+    context: Option<RequestContext>,
+    /// Only where the answer has a price.
+    bill: Option<Box<Bill>>,
+}
+
+/// A request that its limits have looked at.
+enum Judged {
+    Passes,
+    /// It passes, and its answer says how things stand.
+    Counted(Decision),
+    Refused(Response<Bytes>),
+}
+
+impl<S, St, B, R> Service<Request<B>> for RateLimit<S, St>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    St: Store,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = RateLimitFuture<S, B, R, St>;
+
+    /// Always: the inner service is readied when a request has been admitted.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let settings = &self.settings;
+        if !settings.gate.applies(&request) {
+            return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), None);
+        }
+        let bill = match settings.bill(&request) {
+            Ok(bill) if bill.charges.is_empty() => {
+                return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), None);
+            }
+            Ok(bill) => bill,
+            Err(refusal) => return RateLimitFuture::own(*refusal),
+        };
+        match settings.store.now(&bill.charges) {
+            Some(decision) => settings.clone().admit(decision, bill, &mut self.inner, request),
+            None => {
+                let asked = settings.store.acquire(&bill.charges);
+                RateLimitFuture::asking(asked, settings.clone(), bill, self.inner.clone(), request)
+            }
+        }
+    }
+}
+
+impl<St: Store> Settings<St> {
+    /// What the request is charged, or the refusal of one that has no key.
+    fn bill<B>(&self, request: &Request<B>) -> Result<Bill, Box<Response<Bytes>>> {
+        let mut bill = Bill { charges: Charges::new(), terms: SmallVec::new(), limits: SmallVec::new() };
+        let head = Head::of(request);
+        for (n, prepared) in self.limits.iter().enumerate() {
+            match prepared.limit.charge(&prepared.digests, &head) {
+                Some((charge, terms)) => {
+                    bill.charges.push(charge);
+                    bill.terms.push(terms);
+                    bill.limits.push(u8::try_from(n).unwrap_or(u8::MAX));
+                }
+                None => {
+                    self.counters.missing_keys.fetch_add(1, Ordering::Relaxed);
+                    if prepared.limit.missing() == MissingKey::Refuse {
+                        let detail =
+                            format!("the request has nothing that the limit {} counts by", prepared.limit.name());
+                        let rejection = Rejection::new(LAYER, Reason::RateLimitKeyMissing).detail(detail);
+                        if let Some(refusal) = self.gate.refuse(head, rejection) {
+                            return Err(Box::new(refusal));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(bill)
+    }
+
+    /// Calls the inner service, or answers, as the store has decided.
+    pub(super) fn admit<S, B, R>(
+        self: Arc<Self>,
+        decision: Decision,
+        bill: Bill,
+        inner: &mut S,
+        request: Request<B>,
+    ) -> RateLimitFuture<S, B, R, St>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone,
+    {
+        match self.judge(decision, &bill, Head::of(&request)) {
+            Judged::Refused(refusal) => RateLimitFuture::own(refusal),
+            Judged::Passes => RateLimitFuture::calling(Oneshot::start(inner, request), None),
+            Judged::Counted(decision) => {
+                let priced = self.is_priced(&bill);
+                let after = (priced || !self.headers.is_none()).then(|| After {
+                    decision,
+                    context: request.extensions().get::<RequestContext>().cloned(),
+                    terms: bill.terms.iter().cloned().collect(),
+                    bill: priced.then(|| Box::new(bill)),
+                    settings: self,
+                });
+                RateLimitFuture::calling(Oneshot::start(inner, request), after)
+            }
+        }
+    }
+
+    /// What becomes of a request for which the store has no answer.
+    pub(super) fn admit_without_the_store<S, B, R>(
+        self: Arc<Self>,
+        bill: Bill,
+        inner: &mut S,
+        request: Request<B>,
+    ) -> RateLimitFuture<S, B, R, St>
+    where
+        S: Service<Request<B>, Response = Response<R>> + Clone,
+    {
+        self.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+        match &self.on_store_error {
+            OnStoreError::Open => RateLimitFuture::calling(Oneshot::start(inner, request), None),
+            OnStoreError::Closed => {
+                let rejection = Rejection::new(LAYER, Reason::RateLimitUnavailable);
+                match self.gate.refuse(Head::of(&request), rejection) {
+                    Some(refusal) => RateLimitFuture::own(refusal),
+                    None => RateLimitFuture::calling(Oneshot::start(inner, request), None),
+                }
+            }
+            OnStoreError::Local { store, share: (part, whole) } => {
+                let local = bill.charges.iter().map(|charge| {
+                    let mut charge = *charge;
+                    charge.quota = charge.quota.share(*part, *whole);
+                    charge
+                });
+                let decision = store.acquire_now(&local.collect::<Charges>());
+                self.clone().admit(decision, bill, inner, request)
+            }
+        }
+    }
+
+    fn judge(&self, decision: Decision, bill: &Bill, head: Head<'_>) -> Judged {
+        if decision.admitted {
+            return Judged::Counted(decision);
+        }
+        let counter = if self.gate.dry_run { &self.counters.would_refuse } else { &self.counters.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let Some(mut refusal) = self.gate.refuse(head, self.rejection(&decision, bill)) else { return Judged::Passes };
+        if !self.headers.is_none() {
+            self.report(&decision, &bill.terms, head.context(), &mut refusal);
+        }
+        Judged::Refused(refusal)
+    }
+
+    fn rejection(&self, decision: &Decision, bill: &Bill) -> Rejection {
+        let mut retry_after = decision.retry_after;
+        if !self.retry_jitter.is_zero() {
+            retry_after = retry_after.saturating_add(self.retry_jitter.mul_f64(jitter()));
+        }
+        let rejection = Rejection::new(LAYER, Reason::RateLimitExceeded).retry_after(retry_after);
+        let (Some(limit), Some(terms)) = (bill.limits.get(decision.charge), bill.terms.get(decision.charge)) else {
+            return rejection;
+        };
+        let name = self.limits[usize::from(*limit)].limit.shared_name();
+        rejection.detail(format!("the quota {name} of {} is used up", terms.quota)).violated_policy(name.clone())
+    }
+
+    fn report<T: AsRef<Terms>, R>(
+        &self,
+        decision: &Decision,
+        terms: &[T],
+        context: Option<&RequestContext>,
+        response: &mut Response<R>,
+    ) {
+        let reported = context.and_then(|context| context.report_quota(decision.remaining));
+        // Of what is reported, only one kind of field needs the date.
+        let wall = if self.headers.needs_the_date() { self.clock.wall() } else { std::time::UNIX_EPOCH };
+        Report { headers: self.headers, terms, decision, reported, wall }.write(response.headers_mut());
+    }
+
+    fn is_priced(&self, bill: &Bill) -> bool {
+        bill.limits.iter().any(|&limit| self.limits[usize::from(limit)].limit.is_priced())
+    }
+}
+
+impl<St: Store> After<St> {
+    /// Corrects what was charged by what the answer says that it was. None when it was right.
+    pub(super) fn settle<R>(&self, response: &Response<R>) -> Option<St::Future> {
+        let bill = self.bill.as_ref()?;
+        let answer = AnswerHead::of(response);
+        let (mut more, mut less) = (Charges::new(), Charges::new());
+        for (charge, &limit) in bill.charges.iter().zip(&bill.limits) {
+            let Some(price) = self.settings.limits[usize::from(limit)].limit.price_of(&answer) else { continue };
+            match price.checked_sub(charge.cost) {
+                Some(0) => {}
+                Some(owed) => more.push(charge.cost(owed)),
+                None => less.push(charge.cost(charge.cost - price)),
+            }
+        }
+        match (more.is_empty(), less.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(self.settings.store.refund(&less)),
+            // Where several limits disagree, what is owed goes first: what is given back late harms nobody.
+            (false, _) => Some(self.settings.store.debit(&more)),
+        }
+    }
+
+    /// How things stand since the correction.
+    pub(super) fn settled(&mut self, decision: Decision) {
+        self.decision.remaining = decision.remaining;
+        self.decision.reset_after = decision.reset_after;
+    }
+
+    pub(super) fn report<R>(&self, response: &mut Response<R>) {
+        if !self.settings.headers.is_none() {
+            self.settings.report(&self.decision, &self.terms, self.context.as_ref(), response);
+        }
+    }
+}
+
+const LAYER: &str = "rate_limit";
+
+/// From 0 to 1.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let random = RandomState::new().build_hasher().finish();
+    (random >> 11) as f64 / (1u64 << 53) as f64
+}
+
+// By hand, as a store need not be one that can be cloned.
+impl<S: Clone, St> Clone for RateLimit<S, St> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), settings: self.settings.clone() }
+    }
+}
+
+impl<S: fmt::Debug, St> fmt::Debug for RateLimit<S, St> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit").field("inner", &self.inner).field("settings", &self.settings).finish()
+    }
+}
