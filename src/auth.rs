@@ -87,9 +87,13 @@ pub use self::jwks::Jwks;
 pub use self::jws::{Fault, MAX_TOKEN_LENGTH};
 pub use self::jwt::{Jwt, JwtError, TokenCacheStats};
 pub use self::key::{Key, KeyError, KeySetError};
+#[cfg(feature = "redis")]
+pub use self::key_store::RedisKeyStore;
 pub use self::key_store::{
     CachedFind, CachedKeyStore, KeyStore, KeyStoreFn, MemoryKeyStore, StoreUnavailable, key_store_fn,
 };
+#[cfg(feature = "auth-file")]
+pub use self::key_store::{FileKeyStore, KeyFileError};
 pub use self::keys::KeySet;
 pub use self::layer::{AuthLayer, InvalidScope};
 pub use self::service::{Auth, AuthFuture};

@@ -10,6 +10,8 @@
 //! After that there are none, and who comes with a token gets a 503: it cannot be told whether the token is good.
 
 mod builder;
+#[cfg(feature = "jwks")]
+mod http;
 mod refresh;
 mod source;
 
@@ -80,3 +82,6 @@ impl fmt::Debug for Jwks {
         f.debug_struct("Jwks").field("status", &self.status()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

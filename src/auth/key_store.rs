@@ -1,10 +1,20 @@
 //! Where API keys are looked up.
 
 mod cached;
+#[cfg(feature = "auth-file")]
+mod file;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "auth-file", feature = "redis"))]
+mod timestamp;
 
 pub use self::cached::{CachedFind, CachedKeyStore};
+#[cfg(feature = "auth-file")]
+pub use self::file::{FileKeyStore, KeyFileError};
 pub use self::memory::MemoryKeyStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisKeyStore;
 
 use std::fmt;
 use std::future::Future;

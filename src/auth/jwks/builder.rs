@@ -26,9 +26,6 @@ pub enum JwksConfigError {
          for this machine or where it is allowed by name"
     )]
     Url(String),
-    /// The system's certificates cannot be read.
-    #[error("no certificate of the system's can be read, so that no server can be told from another: {0}")]
-    Certificates(String),
 }
 
 impl Jwks {
