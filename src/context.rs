@@ -70,9 +70,21 @@ impl RequestContext {
         Self::default()
     }
 
+    /// The context of a request that was just received: what is known from the start costs no more than to write it down.
+    pub(crate) fn of_received(connection: Connection, interim_sink: Option<InterimSink>) -> Self {
+        let facts = Facts { connection: OnceLock::from(connection), ..Facts::default() };
+        let interim_sink = interim_sink.map_or_else(OnceLock::new, OnceLock::from);
+        Self(Arc::new(Slots { facts, interim_sink, outcomes: Mutex::default() }))
+    }
+
     /// The context of a request, made now if it has none.
     pub fn of(extensions: &mut Extensions) -> Self {
-        extensions.get_or_insert_with(Self::new).clone()
+        Self::get_or_insert(extensions).clone()
+    }
+
+    /// The same, for whoever does not keep it.
+    pub(crate) fn get_or_insert(extensions: &mut Extensions) -> &mut Self {
+        extensions.get_or_insert_with(Self::new)
     }
 
     /// A context for work that outlives the request: the facts are the same, the outcomes its own.
@@ -154,11 +166,6 @@ impl RequestContext {
     /// Where interim answers to this request may be sent, where the server and the client know them.
     pub fn interim_sink(&self) -> Option<&InterimSink> {
         self.0.interim_sink.get()
-    }
-
-    /// Sets the sink. False when there was one already, which stays.
-    pub(crate) fn set_interim_sink(&self, sink: InterimSink) -> bool {
-        self.0.interim_sink.set(sink).is_ok()
     }
 
     /// The refusal that the client was answered with, or the last one of a dry run.

@@ -57,6 +57,7 @@ mod hex;
 mod identity;
 #[cfg(feature = "ip-filter")]
 pub mod ip_filter;
+mod known;
 mod names;
 #[cfg(feature = "proxy")]
 mod origin;

@@ -94,13 +94,21 @@ pin_project! {
     pub struct ProxyBody<B> {
         #[pin]
         body: B,
-        #[pin]
-        timer: Timer,
         idle: Option<Duration>,
-        waiting_since: Option<Instant>,
+        // Made when the body first has to wait: most are there at once, and a small body is moved often.
+        pause: Option<Pin<Box<Pause>>>,
         total_deadline: Option<Instant>,
         context: Option<RequestContext>,
         failed: bool,
+    }
+}
+
+pin_project! {
+    #[derive(Default)]
+    struct Pause {
+        since: Option<Instant>,
+        #[pin]
+        timer: Timer,
     }
 }
 
@@ -111,8 +119,7 @@ impl<B> ProxyBody<B> {
         total_deadline: Option<Instant>,
         context: Option<RequestContext>,
     ) -> Self {
-        let timer = Timer::default();
-        Self { body, timer, idle, waiting_since: None, total_deadline, context, failed: false }
+        Self { body, idle, pause: None, total_deadline, context, failed: false }
     }
 }
 
@@ -140,14 +147,20 @@ where
         let error = match this.body.poll_frame(cx) {
             _ if out_of_time => UpstreamError::new(UpstreamErrorKind::TotalTimeout),
             Poll::Ready(Some(Ok(frame))) => {
-                *this.waiting_since = None;
+                if let Some(pause) = this.pause {
+                    *pause.as_mut().project().since = None;
+                }
                 return Poll::Ready(Some(Ok(filter_trailers(frame, None))));
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => body_error(error),
             Poll::Pending => {
+                if this.idle.is_none() && this.total_deadline.is_none() {
+                    return Poll::Pending;
+                }
+                let pause = this.pause.get_or_insert_with(|| Box::pin(Pause::default())).as_mut().project();
                 let idle_deadline = match *this.idle {
-                    Some(idle) => this.waiting_since.get_or_insert_with(Instant::now).checked_add(idle),
+                    Some(idle) => pause.since.get_or_insert_with(Instant::now).checked_add(idle),
                     None => None,
                 };
                 let (deadline, kind) = match (idle_deadline, *this.total_deadline) {
@@ -156,7 +169,7 @@ where
                     (Some(idle), _) => (idle, UpstreamErrorKind::BodyTimeout),
                     (None, Some(total)) => (total, UpstreamErrorKind::TotalTimeout),
                 };
-                ready!(this.timer.poll_until(cx, deadline));
+                ready!(pause.timer.poll_until(cx, deadline));
                 UpstreamError::new(kind)
             }
         };

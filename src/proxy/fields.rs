@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::NameSet;
+use crate::known::Known;
 use crate::names::FORWARDING;
 
 /// True for fields that concern one connection and never the next: those of RFC 9110 section 7.6.1, whatever begins with
@@ -25,12 +26,15 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 ///
 /// `TE: trailers` alone survives: the next hop may be asked for trailers too.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(name);
+    let known = Known::of(headers);
+    if known.any(Known::CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
+        // Nearly every request has this one, and nearly none another.
+        headers.remove(header::CONNECTION);
     }
-    let wants_trailers = accepts_trailers(headers);
-    // Nearly every request has this one, and nearly none another.
-    headers.remove(header::CONNECTION);
+    let wants_trailers = known.any(Known::TE) && accepts_trailers(headers);
     remove_where(headers, is_hop_by_hop);
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));

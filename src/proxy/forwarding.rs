@@ -102,6 +102,11 @@ impl<'a> Received<'a> {
 impl Forwarding {
     /// Writes the configured fields. Fields that are there already are believed: what the client wrote itself must have
     /// been removed, by `ClientIpLayer` or by [`remove_unbelieved`].
+    /// True when the origin is told the host that the request was for.
+    pub(super) fn names_host(&self) -> bool {
+        self.x_forwarded || self.forwarded
+    }
+
     pub(super) fn write(&self, headers: &mut HeaderMap, received: &Received<'_>) {
         if self.x_forwarded {
             write_x_forwarded(headers, received);

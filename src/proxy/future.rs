@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{Request, Response, StatusCode, Version, request, response};
+use http::{HeaderMap, Request, Response, StatusCode, Version, request};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
@@ -22,6 +22,7 @@ use super::service::Settings;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
 use super::upgrade::switch;
 use crate::body::ResponseBody;
+use crate::known::Known;
 use crate::{BoxError, Head, Oneshot, RequestContext, UpstreamError, UpstreamErrorKind};
 
 pin_project! {
@@ -56,6 +57,8 @@ struct Exchange {
     /// The client's side, where it asked to switch protocols.
     switching: Option<OnUpgrade>,
     start: Instant,
+    /// Its future has been polled.
+    began: bool,
     upload: Option<UploadProgress>,
     /// The head as it was sent, kept only for a hook that wants to see it.
     head: Option<Box<request::Parts>>,
@@ -83,7 +86,7 @@ where
         let head = settings.gate.on_reject.is_some().then(|| Box::new(parts.clone()));
         let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone());
         let answer = Oneshot::start(client, Request::from_parts(parts, body));
-        let exchange = Exchange { settings, context, switching, start, upload, head };
+        let exchange = Exchange { settings, context, switching, start, began: false, upload, head };
         Self { state: State::Exchange { answer, timer: Timer::default(), exchange } }
     }
 }
@@ -97,6 +100,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
+            StateProj::Exchange { exchange, .. } if !exchange.began => {
+                // All requests that came in together are read before the first of them is sent: the origin is then woken
+                // once for all of them instead of once for each, which is most of what a wake-up costs either side.
+                exchange.began = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             StateProj::Exchange { answer, timer, exchange } => Poll::Ready(Ok(match answer.poll(cx) {
                 Poll::Ready(Ok(response)) => exchange.pass_on(response),
                 Poll::Ready(Err(error)) => exchange.fail(UpstreamError::classify(error)),
@@ -121,24 +131,27 @@ impl Exchange {
         {
             return response.map(|body| ResponseBody::inner(ProxyBody::new(body, None, None, None)));
         }
-        let (mut parts, body) = response.into_parts();
-        if !may_be_passed_on(&parts) {
+        let status = response.status();
+        let known = Known::of(response.headers());
+        if !may_be_passed_on(status, response.headers(), known) {
             return self.fail(UpstreamError::new(UpstreamErrorKind::InvalidResponse));
         }
         // What the origin speaks concerns the connection to it (RFC 9110 section 2.5).
-        parts.version = Version::HTTP_11;
-        strip_hop_by_hop(&mut parts.headers);
-        if parts.status == StatusCode::NO_CONTENT {
+        *response.version_mut() = Version::HTTP_11;
+        let headers = response.headers_mut();
+        strip_hop_by_hop(headers);
+        if status == StatusCode::NO_CONTENT {
             // RFC 9110 section 8.6: a 204 has no Content-Length.
-            parts.headers.remove(CONTENT_LENGTH);
+            headers.remove(CONTENT_LENGTH);
         }
-        if !parts.headers.contains_key(DATE) {
-            parts.headers.insert(DATE, date::now());
+        // Connection may have named it.
+        if !known.any(Known::DATE) || known.any(Known::CONNECTION) && !headers.contains_key(DATE) {
+            headers.insert(DATE, date::now());
         }
         let timeouts = &self.settings.timeouts;
         let total = deadline(self.start, timeouts.total);
-        let body = ProxyBody::new(body, timeouts.body_idle, total, self.context.take());
-        Response::from_parts(parts, ResponseBody::inner(body))
+        let context = self.context.take();
+        response.map(|body| ResponseBody::inner(ProxyBody::new(body, timeouts.body_idle, total, context)))
     }
 
     fn fail<R>(&mut self, error: UpstreamError) -> Response<ResponseBody<ProxyBody<R>>> {
@@ -183,20 +196,23 @@ impl Exchange {
 /// Whatever the client made of it, an answer is not passed on when it is none (nobody asked to switch protocols, an
 /// interim answer is never the last one, and 600 is no status), or when the next recipient could take its end to be
 /// elsewhere: two lengths, or a coding other than `chunked`, which is not undone here (RFC 9112 section 6.3).
-fn may_be_passed_on(answer: &response::Parts) -> bool {
-    let headers = &answer.headers;
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    let one_length =
-        length.is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit)) && lengths.next().is_none();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let plain = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked") && length.is_none(),
-        (Some(_), Some(_)) => false,
-    };
-    let status = answer.status.as_u16();
-    (200..600).contains(&status) && one_length && plain
+fn may_be_passed_on(status: StatusCode, headers: &HeaderMap, known: Known) -> bool {
+    if !(200..600).contains(&status.as_u16()) {
+        return false;
+    }
+    if known.any(Known::CONTENT_LENGTH) {
+        let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+        let digits = lengths.next().is_some_and(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
+        if !digits || lengths.next().is_some() {
+            return false;
+        }
+    }
+    if known.any(Known::TRANSFER_ENCODING) {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        return chunked && codings.next().is_none() && !known.any(Known::CONTENT_LENGTH);
+    }
+    true
 }
 
 impl<C, B> fmt::Debug for ProxyFuture<C, B>

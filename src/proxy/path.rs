@@ -84,6 +84,10 @@ fn is_unambiguous(path: &str) -> bool {
 }
 
 fn holds_dot_segment(mut path: &[u8]) -> bool {
+    // Most paths have neither a dot nor anything that stands for one.
+    if !path.iter().any(|byte| matches!(byte, b'.' | b'%')) {
+        return false;
+    }
     let is_dot_segment = |dots| matches!(dots, Some(1 | 2));
     // Since the last separator, as long as there is nothing else.
     let mut dots: Option<usize> = None;

@@ -7,6 +7,7 @@ use http::{Method, Response, Version, request};
 use super::fields::strip_hop_by_hop;
 use super::forwarding::{Received, is_loop, remove_unbelieved};
 use super::service::{HostPolicy, Settings};
+use crate::known::Known;
 use crate::{Reason, Rejection, RequestContext};
 
 /// Rewrites the head of a request for the origin, or says why it goes to none.
@@ -20,19 +21,25 @@ pub(super) fn prepare(
         // TRACE, 9.3.6 on CONNECT).
         return Err(refuse(Reason::NotImplemented, "this method is not supported here"));
     }
+    let known = Known::of(&parts.headers);
     if let Some(own) = &settings.forwarding.via
+        && known.any(Known::VIA)
         && is_loop(&parts.headers, own)
     {
         return Err(refuse(Reason::LoopDetected, "the request has passed this gateway before"));
     }
     let path = settings.path.apply(&parts.uri);
     let Some(path) = path else { return Err(refuse(Reason::BadRequest, "the path cannot be forwarded")) };
-    let host = host_of(parts);
+    let names_host = settings.forwarding.names_host() || matches!(settings.host, HostPolicy::Client);
+    let host = if names_host { host_of(parts) } else { None };
 
     strip_hop_by_hop(&mut parts.headers);
     // The client frames the body anew from its size hint; hyper has answered the expectation by the time it is read.
-    parts.headers.remove(header::CONTENT_LENGTH);
-    if let Some(expected) = parts.headers.remove(header::EXPECT)
+    if known.any(Known::CONTENT_LENGTH) {
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    if known.any(Known::EXPECT)
+        && let Some(expected) = parts.headers.remove(header::EXPECT)
         && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
         return Err(refuse(Reason::ExpectationFailed, "this expectation cannot be met"));

@@ -58,12 +58,8 @@ where
             return Answering::refused(origin, Rejection::new("serve", reason));
         }
 
-        let context = RequestContext::new();
-        context.set_connection(self.connection);
-        if takes_interim {
-            context.set_interim_sink(InterimSink::new(self.signals.clone(), number));
-        }
-        request.extensions_mut().insert(context);
+        let interim = takes_interim.then(|| InterimSink::new(self.signals.clone(), number));
+        request.extensions_mut().insert(RequestContext::of_received(self.connection, interim));
 
         let call = || Oneshot::start(&mut *self.service.borrow_mut(), request);
         match catch_unwind(AssertUnwindSafe(call)) {

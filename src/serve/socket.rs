@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -119,6 +120,11 @@ impl<T: Transport> AsyncRead for Socket<T> {
 /// Up to so many bytes are copied together and sent as one piece: for the kernel that is less work than a list.
 const SMALL: usize = 2 << 10;
 
+thread_local! {
+    /// Where they are copied to. No write of a transport leads to another, so one is enough for all of a thread.
+    static GATHERED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(SMALL));
+}
+
 impl<T: Transport> AsyncWrite for Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
@@ -132,18 +138,16 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_before_write(cx))?;
-        let length = bufs.iter().map(|buf| buf.len()).sum();
+        let length: usize = bufs.iter().map(|buf| buf.len()).sum();
         if length > SMALL {
             let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
             return self.written(result);
         }
-        let mut gathered = [0; SMALL];
-        let mut at = 0;
-        for buf in bufs {
-            gathered[at..at + buf.len()].copy_from_slice(buf);
-            at += buf.len();
-        }
-        let result = Pin::new(&mut self.transport).poll_write(cx, &gathered[..length]);
+        let result = GATHERED.with_borrow_mut(|gathered| {
+            gathered.clear();
+            bufs.iter().for_each(|buf| gathered.extend_from_slice(buf));
+            Pin::new(&mut self.transport).poll_write(cx, gathered)
+        });
         self.written(result)
     }
 

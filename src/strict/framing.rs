@@ -4,6 +4,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
 use super::refusal::Refusal;
+use crate::known::Known;
 
 const BOTH: Refusal = Refusal::of_message("Content-Length and Transfer-Encoding exclude each other");
 const NOT_IN_1_1: Refusal = Refusal::of_message("Transfer-Encoding is for HTTP/1.1 alone");
@@ -13,6 +14,9 @@ const NOT_A_LENGTH: Refusal = Refusal::of_message("Content-Length has to be one 
 
 /// Refuses every framing but a single `Transfer-Encoding: chunked` of HTTP/1.1, or a single decimal `Content-Length`.
 pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+    if !Known::of(headers).any(Known::CONTENT_LENGTH.and(Known::TRANSFER_ENCODING)) {
+        return Ok(());
+    }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

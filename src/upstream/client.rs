@@ -62,7 +62,7 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let shared = self.0.clone();
+        let shared = &self.0;
         let index = shared.upstream.choose();
         let server = &shared.upstream.servers()[index];
         let in_flight = server.enter();
@@ -75,26 +75,33 @@ impl Client {
         let path = server.origin().path(path).ok_or_else(invalid)?;
         let host = parts.headers.get(HOST).unwrap_or(server.host());
 
-        let mut idle = shared.take_idle(index);
-        let mut head = idle.as_mut().map(|connection| connection.take_spare()).unwrap_or_default();
+        let idle = shared.take_idle(index);
         let has_ended = body.is_end_stream();
         let framing = match parts.method == Method::GET && has_ended && names_websocket(&parts.headers) {
             true => RequestFraming::WebSocket,
             false => RequestFraming::new(&parts.method, has_ended, body.size_hint().exact()),
         };
-        write_head(&mut head, &parts.method, &path, host, &parts.headers, framing);
         let body = send_body(body);
         let call = Call {
             answers_head: parts.method == Method::HEAD,
             switches: framing == RequestFraming::WebSocket,
             resendable: body.is_none() && matches!(parts.method, Method::GET | Method::HEAD),
             extensions: parts.extensions,
-            lease: Lease { shared, server: index, in_flight },
+            lease: Lease { shared: shared.clone(), server: index, in_flight },
         };
-        let upload = Upload::new(head, framing, body);
+        let write = |upload: &mut Upload| {
+            write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
+        };
         Ok(match idle {
-            Some(connection) => State::exchange(connection, upload, call),
-            None => State::obtain(upload, call),
+            Some(mut connection) => {
+                write(&mut connection.upload);
+                State::exchange(connection, call)
+            }
+            None => {
+                let mut upload = Upload::default();
+                write(&mut upload);
+                State::obtain(upload, call)
+            }
         })
     }
 }
@@ -196,7 +203,7 @@ impl Call {
 }
 
 enum State {
-    Obtaining { connection: Obtain, waiting: Option<(Upload, Call)> },
+    Obtaining { connection: Obtain, call: Option<Call> },
     Exchanging(Option<(Exchange, Call)>),
     Failed(Option<UpstreamError>),
 }
@@ -204,13 +211,19 @@ enum State {
 type Obtain = Pin<Box<dyn Future<Output = Result<Box<Connection>, UpstreamError>> + Send>>;
 
 impl State {
-    fn exchange(connection: Box<Connection>, upload: Upload, call: Call) -> Self {
-        Self::Exchanging(Some((Exchange::new(connection, upload, call.answers_head), call)))
+    /// Over a connection that holds the request.
+    fn exchange(connection: Box<Connection>, call: Call) -> Self {
+        Self::Exchanging(Some((Exchange::new(connection, call.answers_head), call)))
     }
 
     fn obtain(upload: Upload, call: Call) -> Self {
-        let connection = Box::pin(call.lease.shared.clone().obtain(call.lease.server));
-        Self::Obtaining { connection, waiting: Some((upload, call)) }
+        let (shared, server) = (call.lease.shared.clone(), call.lease.server);
+        let connection = Box::pin(async move {
+            let mut connection = shared.obtain(server).await?;
+            connection.upload = upload;
+            Ok(connection)
+        });
+        Self::Obtaining { connection, call: Some(call) }
     }
 }
 
@@ -221,10 +234,9 @@ impl Future for ClientFuture {
         const DONE: &str = "polled after it had completed";
         loop {
             self.0 = match &mut self.0 {
-                State::Obtaining { connection, waiting } => {
+                State::Obtaining { connection, call } => {
                     let connection = ready!(connection.as_mut().poll(cx))?;
-                    let (upload, call) = waiting.take().expect(DONE);
-                    State::exchange(connection, upload, call)
+                    State::exchange(connection, call.take().expect(DONE))
                 }
                 State::Exchanging(running) => {
                     let (exchange, call) = running.as_mut().expect(DONE);
@@ -242,9 +254,9 @@ impl Future for ClientFuture {
                             return Poll::Ready(Ok(response));
                         }
                         Err(failed) => match failed.unanswered {
-                            Some(head) if call.resendable => {
+                            Some(upload) if call.resendable => {
                                 call.resendable = false;
-                                State::obtain(Upload::new(head, RequestFraming::None, None), call)
+                                State::obtain(upload, call)
                             }
                             _ => return Poll::Ready(Err(failed.error)),
                         },

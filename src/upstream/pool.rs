@@ -1,11 +1,9 @@
 //! The idle connections of one client.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::h1::connection::Connection;
 
@@ -15,16 +13,18 @@ pub(super) struct Pool {
     servers: Box<[Shelf]>,
     keep_alive: Duration,
     sweeping: AtomicBool,
+    /// How many sweeps there were: by these a connection's age is counted, so that none has to read the clock.
+    sweeps: AtomicU64,
 }
 
-/// The idle connections to one server.
+/// The idle connections to one server, each with the number of sweeps before it was put here.
 #[derive(Debug, Default)]
-struct Shelf(Mutex<VecDeque<(Box<Connection>, Instant)>>);
+struct Shelf(Mutex<VecDeque<(Box<Connection>, u64)>>);
 
 impl Pool {
     pub(super) fn new(servers: usize, keep_alive: Duration) -> Arc<Self> {
         let servers = (0..servers).map(|_| Shelf::default()).collect();
-        Arc::new(Self { servers, keep_alive, sweeping: AtomicBool::new(false) })
+        Arc::new(Self { servers, keep_alive, sweeping: AtomicBool::new(false), sweeps: AtomicU64::new(0) })
     }
 
     /// The connection that was used last, if one is still open. One that is too old is closed by the sweep, and is as good
@@ -44,7 +44,7 @@ impl Pool {
         if self.keep_alive.is_zero() {
             return;
         }
-        self.servers[server].idle().push_back((connection, Instant::now()));
+        self.servers[server].idle().push_back((connection, self.sweeps.load(Ordering::Relaxed)));
         self.sweep_later();
     }
 
@@ -59,8 +59,7 @@ impl Pool {
             return;
         }
         let pool = Arc::downgrade(self);
-        // An idle connection lives at most a quarter longer than it may, and a closed one is gone within half a minute.
-        let pause = (self.keep_alive / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
+        let pause = self.pause();
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
@@ -72,10 +71,19 @@ impl Pool {
         });
     }
 
+    /// Between two sweeps. An idle connection lives at most a quarter longer than it may, and a closed one is gone within
+    /// half a minute.
+    fn pause(&self) -> Duration {
+        (self.keep_alive / 4).clamp(Duration::from_millis(10), Duration::from_secs(30))
+    }
+
     /// Closes what is too old or closed already. False when nothing is left, and sweeping ends.
     fn sweep(&self) -> bool {
+        let sweeps = self.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
+        // The first sweep it sees may come right after it was put, and counts for nothing.
+        let lifetime = self.keep_alive.as_nanos().div_ceil(self.pause().as_nanos()) as u64 + 1;
         for shelf in &self.servers {
-            shelf.idle().retain(|(connection, since)| connection.is_open() && since.elapsed() < self.keep_alive);
+            shelf.idle().retain(|(connection, put)| connection.is_open() && sweeps - put < lifetime);
         }
         // The flag first: a connection put after this look starts a sweep of its own.
         self.sweeping.store(false, Ordering::Release);
@@ -85,7 +93,7 @@ impl Pool {
 }
 
 impl Shelf {
-    fn idle(&self) -> MutexGuard<'_, VecDeque<(Box<Connection>, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Box<Connection>, u64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,24 +5,31 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use crate::upstream::limit::Permit;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::decode::Malformed;
+use super::head::{Head, read_head};
+use super::names::Names;
+use super::upload::Upload;
+use crate::upstream::limit::Permit;
 
 /// How much is read at once: little for the small answers that most are, more for those that fill what was read.
 const FIRST_READ: usize = 8 << 10;
 const LARGEST_READ: usize = 64 << 10;
 
-/// One connection to a server, for one exchange at a time.
+/// One connection to a server, for one exchange at a time. It holds what is large of that as well: a box that is there
+/// already moves at the price of a pointer, through every future and body on the way of an answer.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) stream: TcpStream,
     /// What was received and not taken yet.
     pub(super) received: BytesMut,
+    names: Names,
+    /// The request that is being sent; of the last one only the memory is left.
+    pub(crate) upload: Upload,
     read_size: usize,
-    /// The last exchange's, kept for the next one's head.
-    spare: Vec<u8>,
     used: bool,
     /// Held until the socket is closed.
     _permit: Permit<Box<Connection>>,
@@ -30,8 +37,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream, permit: Permit<Box<Connection>>) -> Self {
-        let (received, spare) = (BytesMut::new(), Vec::new());
-        Self { stream, received, read_size: FIRST_READ, spare, used: false, _permit: permit }
+        let (received, upload) = (BytesMut::new(), Upload::default());
+        Self { stream, received, names: Names::default(), upload, read_size: FIRST_READ, used: false, _permit: permit }
     }
 
     /// True while nothing has come of an idle connection: neither its end nor bytes that nobody asked for. No system call
@@ -44,11 +51,6 @@ impl Connection {
     /// True when it served a request before: the origin may be closing it right now.
     pub(crate) fn was_used(&self) -> bool {
         self.used
-    }
-
-    /// A buffer to write the next head into.
-    pub(crate) fn take_spare(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.spare)
     }
 
     /// Fills `buf` from what was received already. False when that is nothing.
@@ -66,15 +68,19 @@ impl Connection {
     }
 
     /// Makes it ready for the next exchange.
-    pub(super) fn rest(&mut self, mut spare: Vec<u8>) {
-        spare.clear();
-        self.spare = spare;
+    pub(super) fn rest(&mut self) {
+        self.upload.clear();
         self.used = true;
         if self.read_size > FIRST_READ {
             // An idle connection holds little.
             self.read_size = FIRST_READ;
             self.received = BytesMut::new();
         }
+    }
+
+    /// Takes a head off what was received, once it is there.
+    pub(super) fn read_head(&mut self) -> Result<Option<Head>, Malformed> {
+        read_head(&mut self.received, &mut self.names)
     }
 
     /// Receives more. `Ok(0)` is the end of the connection.

@@ -7,7 +7,6 @@ use http_body::{Frame, SizeHint};
 
 use super::connection::Connection;
 use super::decode::Decoder;
-use super::upload::Upload;
 use crate::{UpstreamError, UpstreamErrorKind};
 
 /// An answer's body on its way. When it has ended, [`take_connection`](Self::take_connection) has what can be used again.
@@ -15,26 +14,19 @@ use crate::{UpstreamError, UpstreamErrorKind};
 pub(crate) struct Download {
     connection: Option<Box<Connection>>,
     decoder: Decoder,
-    upload: Option<Upload>,
     /// The request has been sent whole, or has failed to be.
     uploaded: bool,
     reusable: bool,
 }
 
 impl Download {
-    pub(super) fn new(
-        connection: Box<Connection>,
-        decoder: Decoder,
-        upload: Upload,
-        uploaded: bool,
-        reusable: bool,
-    ) -> Self {
-        Self { connection: Some(connection), decoder, upload: Some(upload), uploaded, reusable }
+    pub(super) fn new(connection: Box<Connection>, decoder: Decoder, uploaded: bool, reusable: bool) -> Self {
+        Self { connection: Some(connection), decoder, uploaded, reusable }
     }
 
     /// Nothing to receive.
     pub(crate) fn ended() -> Self {
-        Self { connection: None, decoder: Decoder::Ended, upload: None, uploaded: true, reusable: false }
+        Self { connection: None, decoder: Decoder::Ended, uploaded: true, reusable: false }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -48,19 +40,18 @@ impl Download {
     /// The connection, once the body has ended, if another request may be sent over it: everything was sent and received,
     /// and nothing came beyond (a second answer to one request would be taken for the next one's).
     pub(crate) fn take_connection(&mut self) -> Option<Box<Connection>> {
-        let (mut connection, mut upload) = (self.connection.take()?, self.upload.take()?);
+        let mut connection = self.connection.take()?;
         if !self.reusable || !self.uploaded || !self.decoder.has_ended() || !connection.received.is_empty() {
             return None;
         }
-        connection.rest(upload.take_head());
+        connection.rest();
         Some(connection)
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         if !self.uploaded
-            && let Some(upload) = &mut self.upload
-            && let Poll::Ready(sent) = upload.poll_send(&mut connection.stream, cx)
+            && let Poll::Ready(sent) = connection.poll_send(cx)
         {
             // A request that fails now has its answer all the same; the connection has no further use.
             self.uploaded = true;

@@ -7,9 +7,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
 /// How a request's body is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RequestFraming {
     /// No body, and nothing said about one.
+    #[default]
     None,
     Length(u64),
     Chunked,

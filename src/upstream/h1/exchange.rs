@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::decode::Decoder;
 use super::download::Download;
 use super::framing::{framing, keeps_alive};
-use super::head::{Head, read_head};
+use super::head::Head;
 use super::upload::{Unsent, Upload};
 use crate::{UpstreamError, UpstreamErrorKind};
 
@@ -22,8 +22,6 @@ const MAX_INTERIM_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Exchange {
     connection: Box<Connection>,
-    upload: Upload,
-    began: bool,
     uploaded: bool,
     send_failed: Option<io::Error>,
     answers_head: bool,
@@ -35,23 +33,15 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) error: UpstreamError,
-    /// The head of the request, when its connection had served another and ended without a byte of an answer: it was most
+    /// The request, when its connection had served another and ended without a byte of an answer: it was most
     /// likely closing when the request was sent.
-    pub(crate) unanswered: Option<Vec<u8>>,
+    pub(crate) unanswered: Option<Upload>,
 }
 
 impl Exchange {
-    pub(crate) fn new(connection: Box<Connection>, upload: Upload, answers_head: bool) -> Self {
-        Self {
-            connection,
-            upload,
-            began: false,
-            uploaded: false,
-            send_failed: None,
-            answers_head,
-            interim: 0,
-            interim_bytes: 0,
-        }
+    /// Of the request that `connection` holds.
+    pub(crate) fn new(connection: Box<Connection>, answers_head: bool) -> Self {
+        Self { connection, uploaded: false, send_failed: None, answers_head, interim: 0, interim_bytes: 0 }
     }
 
     /// Sends the request, and reads the head of the answer, or of the 101 that ends HTTP here. Interim answers before it are
@@ -61,15 +51,8 @@ impl Exchange {
         cx: &mut Context<'_>,
         mut on_interim: impl FnMut(Head),
     ) -> Poll<Result<Head, Failed>> {
-        if !self.began {
-            // All requests that came in together are read before the first of them is sent: the origin is then woken once
-            // for all of them instead of once for each, which is most of what a wake-up costs either side.
-            self.began = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         if !self.uploaded {
-            match self.upload.poll_send(&mut self.connection.stream, cx) {
+            match self.connection.poll_send(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => self.uploaded = true,
                 Poll::Ready(Err(Unsent::Body(error))) => {
@@ -86,7 +69,7 @@ impl Exchange {
         loop {
             if !self.connection.received.is_empty() {
                 let before = self.connection.received.len();
-                match read_head(&mut self.connection.received) {
+                match self.connection.read_head() {
                     Ok(None) => {}
                     Ok(Some(head)) if !is_interim(head.status) => return Poll::Ready(Ok(head)),
                     Ok(Some(head)) => {
@@ -119,7 +102,7 @@ impl Exchange {
         let framing = framing(head.version, head.status, &head.headers, self.answers_head)
             .map_err(|_| UpstreamError::new(UpstreamErrorKind::InvalidResponse))?;
         let reusable = keeps_alive(head.version, &head.headers) && self.send_failed.is_none();
-        Ok(Download::new(self.connection, Decoder::new(framing), self.upload, self.uploaded, reusable))
+        Ok(Download::new(self.connection, Decoder::new(framing), self.uploaded, reusable))
     }
 
     fn fail(&mut self, kind: UpstreamErrorKind, source: Option<io::Error>) -> Failed {
@@ -130,7 +113,7 @@ impl Exchange {
             Some(source) => UpstreamError::with_source(kind, source),
             None => UpstreamError::new(kind),
         };
-        Failed { error, unanswered: resendable.then(|| self.upload.take_head()) }
+        Failed { error, unanswered: resendable.then(|| self.connection.upload.again()) }
     }
 }
 

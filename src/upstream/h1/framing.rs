@@ -1,9 +1,10 @@
 //! Where the body of an answer ends (RFC 9112 section 6.3).
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use super::decode::Malformed;
+use crate::known::Known;
 
 /// How a body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +27,27 @@ pub(crate) fn framing(
     headers: &HeaderMap,
     answers_head: bool,
 ) -> Result<Framing, Malformed> {
-    let length = content_length(headers)?;
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if let Some(coding) = coding {
-        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
-        // HTTP/1.0 knows no transfer codings: a message that has one is faulty (section 6.1).
-        if !chunked || length.is_some() || version != Version::HTTP_11 {
-            return Err(Malformed);
-        }
+    let known = Known::of(headers);
+    let length = if known.any(Known::CONTENT_LENGTH) { content_length(headers)? } else { None };
+    let coded = known.any(Known::TRANSFER_ENCODING);
+    // HTTP/1.0 knows no transfer codings: a message that has one is faulty (section 6.1).
+    if coded && (!is_chunked(headers) || length.is_some() || version != Version::HTTP_11) {
+        return Err(Malformed);
     }
     if answers_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Framing::Length(0));
     }
-    Ok(match (coding, length) {
-        (Some(_), _) => Framing::Chunked,
-        (None, Some(length)) => Framing::Length(length),
-        (None, None) => Framing::UntilClose,
+    Ok(match length {
+        _ if coded => Framing::Chunked,
+        Some(length) => Framing::Length(length),
+        None => Framing::UntilClose,
     })
+}
+
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    chunked && codings.next().is_none()
 }
 
 /// One `Content-Length`, of digits alone. The same value repeated, in a list or in several lines, is refused as well: the
@@ -61,9 +65,10 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
 
 /// True when another exchange may follow on the connection (RFC 9112 section 9.3). HTTP/1.0 servers are not asked to.
 pub(crate) fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let closes = headers.get_all(CONNECTION).iter().any(|line| {
+    let says_close = |line: &HeaderValue| {
         line.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    });
+    };
+    let closes = Known::of(headers).any(Known::CONNECTION) && headers.get_all(CONNECTION).iter().any(says_close);
     version == Version::HTTP_11 && !closes
 }
 

@@ -1,9 +1,12 @@
 //! Reading the head of an answer.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use super::decode::Malformed;
+use super::names::Names;
 
 /// The longest head that is read, and how many fields it may have.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
@@ -18,21 +21,27 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
 }
 
-/// Takes a head from the front of `buffer` once all of it is there. The values share the buffer's memory.
-pub(crate) fn read_head(buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
+/// Takes a head from the front of `buffer` once all of it is there. The values share the buffer's memory; `names` are those
+/// of the head before.
+pub(crate) fn read_head(buffer: &mut BytesMut, names: &mut Names) -> Result<Option<Head>, Malformed> {
     // Almost every head has few fields, and room for many costs its clearing.
-    match read_head_of::<FEW_FIELDS>(buffer) {
-        Err(TooManyFields) => read_head_of::<MAX_FIELDS>(buffer).unwrap_or(Err(Malformed)),
+    match read_head_of::<FEW_FIELDS>(buffer, names) {
+        Err(TooManyFields) => read_head_of::<MAX_FIELDS>(buffer, names).unwrap_or(Err(Malformed)),
         Ok(read) => read,
     }
 }
 
 struct TooManyFields;
 
-fn read_head_of<const FIELDS: usize>(buffer: &mut BytesMut) -> Result<Result<Option<Head>, Malformed>, TooManyFields> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let end = match response.parse(buffer) {
+fn read_head_of<const FIELDS: usize>(
+    buffer: &mut BytesMut,
+    names: &mut Names,
+) -> Result<Result<Option<Head>, Malformed>, TooManyFields> {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, buffer, &mut fields);
+    let end = match parsed {
         Ok(httparse::Status::Complete(end)) => end,
         Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(Ok(None)),
         Err(httparse::Error::TooManyHeaders) => return Err(TooManyFields),
@@ -44,7 +53,7 @@ fn read_head_of<const FIELDS: usize>(buffer: &mut BytesMut) -> Result<Result<Opt
     let Some(status) = StatusCode::from_u16(code).ok().filter(|_| code < 600) else { return Ok(Err(Malformed)) };
     let spans = Spans::<FIELDS>::of(buffer, response.headers);
     let bytes = buffer.split_to(end).freeze();
-    Ok(spans.into_map(&bytes).map(|headers| Some(Head { version, status, headers })))
+    Ok(spans.into_map(&bytes, names).map(|headers| Some(Head { version, status, headers })))
 }
 
 /// Reads a section of fields that ends with an empty line.
@@ -52,7 +61,7 @@ pub(crate) fn read_fields(section: &Bytes) -> Result<HeaderMap, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(section, &mut fields) {
         Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
-            Spans::<MAX_FIELDS>::of(section, fields).into_map(section)
+            Spans::<MAX_FIELDS>::of(section, fields).into_map(section, &mut Names::default())
         }
         _ => Err(Malformed),
     }
@@ -86,13 +95,12 @@ impl<const FIELDS: usize> Spans<FIELDS> {
         Self { count: fields.len(), spans }
     }
 
-    fn into_map(self, bytes: &Bytes) -> Result<HeaderMap, Malformed> {
+    fn into_map(self, bytes: &Bytes, names: &mut Names) -> Result<HeaderMap, Malformed> {
         let mut headers = HeaderMap::with_capacity(self.count);
-        for Span { name, value } in &self.spans[..self.count] {
+        for (place, Span { name, value }) in self.spans[..self.count].iter().enumerate() {
             let name = &bytes[name.0 as usize..name.1 as usize];
             let value = bytes.slice(value.0 as usize..value.1 as usize);
-            let name = HeaderName::from_bytes(name).map_err(|_| Malformed)?;
-            headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
+            headers.append(names.read(place, name)?, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
         }
         Ok(headers)
     }
@@ -104,13 +112,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str) -> Result<Option<Head>, Malformed> {
-        read_head(&mut BytesMut::from(text))
+        read_head(&mut BytesMut::from(text), &mut Names::default())
     }
 
     #[test]
     fn a_head_is_taken_off_the_front() {
         let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\nA: 1\r\nEmpty:\r\na:  2 \r\n\r\nbody");
-        let head = read_head(&mut buffer).unwrap().unwrap();
+        let head = read_head(&mut buffer, &mut Names::default()).unwrap().unwrap();
         assert_eq!((head.version, head.status), (Version::HTTP_11, StatusCode::OK));
         assert_eq!(head.headers.get_all("a").iter().collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(head.headers["empty"], "");
@@ -159,7 +167,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
-            let _ = read_head(&mut BytesMut::from(&bytes[..]));
+            let _ = read_head(&mut BytesMut::from(&bytes[..]), &mut Names::default());
             let _ = read_fields(&Bytes::from(bytes));
         }
 
@@ -167,7 +175,7 @@ mod tests {
         fn no_tail_of_a_status_line_panics(tail: Vec<u8>) {
             let mut bytes = BytesMut::from("HTTP/1.1 200 OK\r\n");
             bytes.extend_from_slice(&tail);
-            let _ = read_head(&mut bytes);
+            let _ = read_head(&mut bytes, &mut Names::default());
         }
     }
 }

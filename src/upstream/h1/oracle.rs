@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::decode::Decoder;
 use super::framing::framing;
 use super::head::read_head;
+use super::names::Names;
 
 /// What a reader makes of an answer: its status, fields and content.
 type Read = Option<(StatusCode, Vec<(String, String)>, Bytes)>;
@@ -25,8 +26,9 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
 /// The first final answer in `wire`, after which the connection ends.
 fn ours(wire: &[u8]) -> Read {
     let mut buffer = BytesMut::from(wire);
+    let mut names = Names::default();
     let head = loop {
-        let head = read_head(&mut buffer).ok()??;
+        let head = read_head(&mut buffer, &mut names).ok()??;
         if !head.status.is_informational() {
             break head;
         }

@@ -9,12 +9,13 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
+use super::connection::Connection;
 use super::encode::{RequestFraming, write_chunk_size, write_last_chunk};
 use crate::BoxError;
 use crate::upstream::body::SendBody;
 
 /// A request that is being sent: its head, then its body as it comes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Upload {
     /// The head, and later whatever frames the next piece of the body.
     head: Vec<u8>,
@@ -33,13 +34,22 @@ pub(super) enum Unsent {
     Connection(io::Error),
 }
 
+impl Connection {
+    /// Sends the request, as far as it goes.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        self.upload.poll_send(&mut self.stream, cx)
+    }
+}
+
 impl Upload {
-    /// `head` is the request's, whose framing says what becomes of `body`.
-    pub(crate) fn new(head: Vec<u8>, framing: RequestFraming, body: Option<SendBody>) -> Self {
-        Self { head, sent: 0, data: Bytes::new(), tail: b"", body, framing }
+    /// Begins a request in the memory of the one before: its head is to be written, and its framing says what becomes of
+    /// `body`.
+    pub(crate) fn begin(&mut self, framing: RequestFraming, body: Option<SendBody>) -> &mut Vec<u8> {
+        (self.framing, self.body) = (framing, body);
+        &mut self.head
     }
 
-    pub(super) fn poll_send(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+    fn poll_send(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         loop {
             // The first piece of a body goes out with the head, when it is there.
             let mut waits_for_body = false;
@@ -135,13 +145,13 @@ impl Upload {
         }
     }
 
-    /// The buffer: for the next request, or with the head of one without a body to send it again.
-    pub(super) fn take_head(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.head)
+    /// A request without a body that has not been answered, to be sent once more.
+    pub(super) fn again(&mut self) -> Self {
+        Self { head: std::mem::take(&mut self.head), ..Self::default() }
     }
 
-    /// Makes room for the next piece's framing.
-    fn clear(&mut self) {
+    /// Makes room for the next piece's framing, or for the next request's head.
+    pub(super) fn clear(&mut self) {
         self.head.clear();
         self.sent = 0;
     }
