@@ -120,17 +120,23 @@ pub fn of<L>(name: impl Into<String>, fresh: impl Fn() -> L + 'static) -> Contra
             readiness: Readiness::Immediate,
             answers_errors: false,
             shared: None,
+            adopts: None,
         },
         fresh: Box::new(fresh),
         held: Rc::new(|_| 0),
+        heir: Rc::new(|_| None),
     }
 }
+
+/// Makes a layer that adopts the one it is given, if that was registered.
+type Heir<L> = Rc<dyn Fn(&L) -> Option<L>>;
 
 /// A layer under test, and what the harness must know of it. Made by [`of`].
 pub struct Contract<L> {
     registration: Registration,
     fresh: Box<dyn Fn() -> L>,
     held: Rc<dyn Fn(&L) -> usize>,
+    heir: Heir<L>,
 }
 
 impl<L> Contract<L> {
@@ -198,6 +204,46 @@ impl<L> Contract<L> {
     }
 }
 
+impl<L: 'static> Contract<L> {
+    /// For a layer with an `adopt`. `heir` makes one with other settings that adopts the layer it is given; `shows` uses
+    /// something up through the first caller, which the old layer serves, and is true when the second one, which the new
+    /// layer serves, shows it by its own settings.
+    ///
+    /// It runs a second time with a layer that adopted a fresh one, where it must not show.
+    ///
+    /// ```
+    /// # use http::Request;
+    /// # use tower_gateway::testing::{Rule, contract};
+    /// # let a_layer_without_state = tower::layer::util::Identity::new;
+    /// # let limit_of = |_: usize| tower::layer::util::Identity::new();
+    /// # trait Adopt { fn adopt(self, _: &Self) -> Self; }
+    /// # impl Adopt for tower::layer::util::Identity { fn adopt(self, _: &Self) -> Self { self } }
+    /// let registered = contract::of("limit", move || limit_of(1)).adopts(
+    ///     move |old| limit_of(2).adopt(old),
+    ///     async |mut old, mut new| {
+    ///         // One of two is used up by the old one, and a second is left in the new one.
+    ///         old.send(Request::get("/")).await;
+    ///         let second = new.send(Request::get("/")).await.status();
+    ///         (second, new.send(Request::get("/")).await.status().as_u16()) == (http::StatusCode::OK, 429)
+    ///     },
+    /// );
+    /// # assert_eq!(registered.check().unwrap_err().rule(), Rule::Adopts);
+    /// ```
+    #[must_use]
+    pub fn adopts<F>(mut self, heir: impl Fn(&L) -> L + 'static, shows: F) -> Self
+    where
+        F: AsyncFn(Caller, Caller) -> bool + 'static,
+    {
+        let shows = Rc::new(shows);
+        self.heir = Rc::new(move |old| Some(heir(old)));
+        self.registration.adopts = Some(Box::new(move |old, new| {
+            let shows = shows.clone();
+            Box::pin(async move { shows(old, new).await })
+        }));
+        self
+    }
+}
+
 impl<L, S, B> Contract<L>
 where
     L: Layer<Origin, Service = S> + Clone + Send + Sync + 'static,
@@ -211,10 +257,12 @@ where
     ///
     /// When it is called within an async runtime: each case runs on one of its own.
     pub fn check(self) -> Result<(), Violation> {
-        let Self { registration, fresh, held } = self;
+        let Self { registration, fresh, held, heir } = self;
         let readiness = registration.readiness;
-        let fixture =
-            move || Box::new(Registered { layer: fresh(), held: held.clone(), readiness }) as Box<dyn Fixture>;
+        let fixture = move || {
+            let (held, heir) = (held.clone(), heir.clone());
+            Box::new(Registered { layer: fresh(), held, heir, readiness }) as Box<dyn Fixture>
+        };
         let subject = Subject { registration, fixture: Box::new(fixture) };
 
         subject.run(Rule::Readiness, cases::readiness::is_as_declared)?;
@@ -223,6 +271,7 @@ where
         subject.run(Rule::ReservationReturned, cases::serving::a_refusal_returns_the_reservation)?;
         subject.run(Rule::LongLived, cases::serving::clones_take_turns)?;
         subject.run(Rule::SharedState, cases::serving::state_is_shared)?;
+        subject.run(Rule::Adopts, cases::serving::state_survives_a_reload)?;
         subject.run(Rule::ErrorUntouched, cases::answers::errors_pass)?;
         subject.run(Rule::FramesUntouched, cases::bodies::pass_untouched)?;
         subject.run(Rule::OwnAnswer, cases::bodies::own_answers_are_well_formed)?;
@@ -257,6 +306,7 @@ impl<L> fmt::Debug for Contract<L> {
 struct Registered<L> {
     layer: L,
     held: Rc<dyn Fn(&L) -> usize>,
+    heir: Heir<L>,
     readiness: Readiness,
 }
 
@@ -272,6 +322,11 @@ where
 
     fn service_of_a_clone(&self, books: &Books) -> Stack {
         Stack::new(&self.layer.clone(), books, self.readiness)
+    }
+
+    fn service_of_its_heir(&self, books: &Books) -> Stack {
+        let heir = (self.heir)(&self.layer).expect("registered together with the check that asks for it");
+        Stack::new(&heir, books, self.readiness)
     }
 
     fn held(&self) -> usize {

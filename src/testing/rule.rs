@@ -8,6 +8,8 @@ pub enum Rule {
     Answers,
     /// Services made by repeated `layer()` calls, by a clone of the layer and by a clone of a service share one state.
     SharedState,
+    /// A layer that adopted another goes on from that one's state, by settings of its own.
+    Adopts,
     /// A service is called only after its own `poll_ready` said so, and not asked again after it failed.
     CalledWhenReady,
     /// Instances that live long serve request after request over an inner service that admits one at a time.
@@ -37,6 +39,7 @@ impl fmt::Display for Rule {
         f.write_str(match self {
             Self::Answers => "an admitted request reaches the inner service, a refused one does not",
             Self::SharedState => "clones and repeated `layer()` calls share one state",
+            Self::Adopts => "a layer that adopted another goes on from its state, by its own settings",
             Self::CalledWhenReady => "a service is called only after its own `poll_ready` said so",
             Self::LongLived => "instances that live long keep serving over a limited inner service",
             Self::ReservationReturned => "a refusal gives back what the inner service had reserved",

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::task::yield_now;
 use tower::util::MapErrLayer;
 use tower::{BoxError, Layer, Service, ServiceExt};
-use tower_gateway::testing::{Contract, Origin, Readiness, Rule, TestBody, TestError, contract};
+use tower_gateway::testing::{Caller, Contract, Origin, Readiness, Rule, TestBody, TestError, contract};
 use tower_gateway::{UpstreamError, UpstreamErrorKind};
 
 use self::Fault::*;
@@ -77,6 +77,15 @@ fn immediate(fault: Fault) -> Contract<Faulty> {
         })
 }
 
+fn fresh(_: &Faulty) -> Faulty {
+    Faulty { fault: No, used: Arc::default(), held: Arc::default() }
+}
+
+async fn goes_on(mut old: Caller, mut new: Caller) -> bool {
+    old.send(Request::get("/")).await;
+    new.send(Request::get("/")).await.headers()["x-used"] == "1"
+}
+
 fn deferred(fault: Deferral) -> Contract<Late> {
     contract::of(format!("{fault:?}"), move || Late { fault, held: Arc::default(), busy: Arc::default() })
         .refused(trace)
@@ -100,6 +109,9 @@ caught! {
     admitting_what_should_be_refused_is_caught: immediate(AdmitsWhatItShouldRefuse), Answers, "reached the inner";
     another_status_is_caught: immediate(AnswersWithAnotherStatus), Answers, "204 No Content came out";
     state_made_per_service_is_caught: immediate(CountsPerService), SharedState, "second layer() call";
+    forgetting_what_was_adopted_is_caught: immediate(No).adopts(fresh, goes_on), Adopts, "does not show in the new one";
+    a_check_of_adoption_that_proves_nothing_is_caught:
+        immediate(No).adopts(fresh, async |_, _| true), Adopts, "adopted another one as well";
     calling_a_clone_that_was_not_polled_is_caught:
         immediate(CallsAnUnreadyClone), CalledWhenReady, "had not said it was ready";
     asking_a_failed_instance_again_is_caught:
@@ -145,7 +157,7 @@ caught! {
 
 #[test]
 fn the_same_layers_without_a_fault_pass() {
-    immediate(No).assert();
+    immediate(No).adopts(Faulty::clone, goes_on).assert();
     deferred(Deferral::Right).assert();
 }
 

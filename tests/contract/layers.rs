@@ -176,6 +176,19 @@ fn a_refusing_layer_keeps_the_contract() {
             }
             two.send(Request::get("/")).await.status() == 429 && two.inner_calls() == PLENTY
         })
+        .adopts(
+            |old| {
+                old.left.fetch_add(1, Ordering::Relaxed);
+                old.clone()
+            },
+            async |mut old, mut new| {
+                for _ in 0..PLENTY {
+                    old.send(Request::get("/")).await;
+                }
+                let one_more = new.send(Request::get("/")).await.status();
+                (one_more.as_u16(), new.send(Request::get("/")).await.status().as_u16()) == (200, 429)
+            },
+        )
         .assert();
 }
 

@@ -80,7 +80,7 @@ where
 /// Refuses TRACE, and anything after `quota` requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusing {
-    left: Arc<AtomicUsize>,
+    pub(crate) left: Arc<AtomicUsize>,
 }
 
 impl Refusing {

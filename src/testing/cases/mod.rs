@@ -30,6 +30,7 @@ pub(super) struct Registration {
     pub(super) readiness: Readiness,
     pub(super) answers_errors: bool,
     pub(super) shared: Option<ShowsSharing>,
+    pub(super) adopts: Option<ShowsSharing>,
 }
 
 /// One fresh layer.
@@ -37,6 +38,8 @@ pub(super) trait Fixture {
     /// A service by a `layer()` call of its own.
     fn service(&self, books: &Books) -> Stack;
     fn service_of_a_clone(&self, books: &Books) -> Stack;
+    /// By a layer with other settings that adopted this one. Only for one that was registered to.
+    fn service_of_its_heir(&self, books: &Books) -> Stack;
     fn held(&self) -> usize;
 }
 
@@ -103,6 +106,10 @@ impl Bench<'_> {
 
     fn service_of_a_clone(&self) -> Stack {
         self.layer.service_of_a_clone(&self.books)
+    }
+
+    fn service_of_its_heir(&self) -> Stack {
+        self.layer.service_of_its_heir(&self.books)
     }
 
     fn admitted(&self) -> Request<TestBody> {

@@ -80,3 +80,21 @@ pub(in crate::testing) async fn state_is_shared(case: &Case<'_>) -> Outcome {
     }
     Ok(())
 }
+
+pub(in crate::testing) async fn state_survives_a_reload(case: &Case<'_>) -> Outcome {
+    let Some(shows) = &case.layer.adopts else { return Ok(()) };
+    let bench = case.bench(Script::WELL);
+    if !shows(Caller::new(bench.service()), Caller::new(bench.service_of_its_heir())).await {
+        return Err(
+            case.violation("what the old layer used up does not show in the new one, or its settings do not hold")
+        );
+    }
+    bench.nothing_held("after use").await?;
+
+    // Otherwise the check would prove nothing.
+    let (bench, another) = (case.bench(Script::WELL), case.bench(Script::WELL));
+    if shows(Caller::new(another.service()), Caller::new(bench.service_of_its_heir())).await {
+        return Err(case.violation("it shows in a layer that adopted another one as well"));
+    }
+    Ok(())
+}
