@@ -1,8 +1,10 @@
 //! What the layers tell each other about one request.
 
+mod cache_outcome;
 mod facts;
 mod interim;
 
+pub use self::cache_outcome::CacheOutcome;
 pub use self::facts::{ClientIp, Connection, RequestId, RouteName};
 pub(crate) use self::interim::InterimQueue;
 pub use self::interim::InterimSink;
@@ -20,8 +22,8 @@ use crate::{Identity, NameSet, Rejection, TraceContext, UpstreamError};
 ///
 /// - **Facts** (connection, request id, trace, client address, route, identity, the fields that carried credentials) are
 ///   written once: the first value stays.
-/// - **Outcomes** (rejection, upstream server, tries, upstream error) keep the last write, and whoever discards an answer
-///   clears them, so that a retry that succeeds leaves no trace of the try that failed.
+/// - **Outcomes** (rejection, upstream server, tries, upstream error, what a cache did) keep the last write, and whoever
+///   discards an answer clears them, so that a retry that succeeds leaves no trace of the try that failed.
 ///
 /// ```
 /// use tower_gateway::{RequestContext, RouteName};
@@ -62,6 +64,7 @@ struct Outcomes {
     tries: u32,
     /// What remains of the tightest quota that an answer has told the client of.
     reported_quota: Option<u64>,
+    cache: Option<CacheOutcome>,
 }
 
 impl RequestContext {
@@ -211,6 +214,16 @@ impl RequestContext {
         let before = outcomes.reported_quota;
         outcomes.reported_quota = Some(before.map_or(remaining, |before| before.min(remaining)));
         before
+    }
+
+    /// What a cache did with the request, where it passed one.
+    pub fn cache_outcome(&self) -> Option<CacheOutcome> {
+        self.outcomes().cache
+    }
+
+    /// Records what a cache did with the request.
+    pub fn set_cache_outcome(&self, outcome: CacheOutcome) {
+        self.outcomes().cache = Some(outcome);
     }
 
     /// Forgets what an answer that is not passed on has left: its rejection and its error. The tries are still counted.

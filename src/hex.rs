@@ -11,6 +11,11 @@ pub(crate) fn write(bytes: &[u8], text: &mut [u8]) {
     }
 }
 
+/// The digit of a number below 16.
+pub(crate) fn digit(number: u8) -> char {
+    char::from(DIGITS[usize::from(number & 0x0f)])
+}
+
 /// True for text of digits that [`write`] would write: upper case is none.
 pub(crate) fn is_lower(text: &[u8]) -> bool {
     // Without an early end the loop is a few vector instructions.

@@ -8,7 +8,7 @@
 //! # The way of a request
 //!
 //! ```text
-//! client ip -> request id and trace -> strict -> ip filter -> auth -> proxy (rewrite, strip hop-by-hop) -> balance -> connection
+//! client ip -> request id and trace -> strict -> ip filter -> auth -> cache -> proxy (rewrite, strip hop-by-hop) -> balance -> connection
 //! ```
 //!
 //! and back. What the layers know of one request they tell each other through its [`RequestContext`]; what one of them
@@ -29,6 +29,7 @@
 //! | `auth-file` | no | API keys in a TOML file |
 //! | `jwks` | no | key sets over HTTPS |
 //! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
+//! | `cache` | yes | [`CacheLayer`](cache::CacheLayer): a shared HTTP cache, by RFC 9111 and its companions |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
 //! | `rate-limit` | yes | [`RateLimitLayer`](rate_limit::RateLimitLayer): quotas for each caller, in memory or across gateways |
@@ -45,6 +46,8 @@
 #[cfg(feature = "auth-core")]
 pub mod auth;
 pub mod body;
+#[cfg(feature = "cache")]
+pub mod cache;
 mod chain;
 #[cfg(feature = "client-ip")]
 pub mod client_ip;
@@ -89,7 +92,7 @@ pub mod upstream;
 mod upstream_error;
 
 pub use self::clock::{Clock, ManualClock};
-pub use self::context::{ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName};
+pub use self::context::{CacheOutcome, ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName};
 pub use self::head::Head;
 #[cfg(feature = "auth-core")]
 pub use self::identity::ClaimsError;

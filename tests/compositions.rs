@@ -29,6 +29,7 @@ use hyper_util::service::TowerToHyperService;
 use tower::layer::layer_fn;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_gateway::auth::{ApiKeys, AuthLayer, MemoryKeyStore};
+use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -90,12 +91,15 @@ compositions! {
     ours: ClientIpLayer::new(), RequestIdLayer::new(), StrictLayer::new(), IpFilterLayer::new(),
         RateLimitLayer::per_second(100);
     ours_upside_down: RateLimitLayer::per_second(100), IpFilterLayer::new(), StrictLayer::new(), RequestIdLayer::new(), ClientIpLayer::new();
+    cache_inside: ClientIpLayer::new(), RequestIdLayer::new(), StrictLayer::new(), IpFilterLayer::new(), CacheLayer::new();
+    cache_outside: CacheLayer::new(), timeout(), RequestIdLayer::new(), IpFilterLayer::new();
     every_kind: Transparent, plenty(), Deferred, Holding::default(), Transparent;
 
     // Cors or Timeout would not compile directly around Trace or RequestBodyLimit.
     cors_cured: cors(), ClientIpLayer::new(), trace(), RequestIdLayer::new();
     cors_cured_by_a_refusing_one: cors(), IpFilterLayer::new(), body_limit();
     cors_cured_by_a_limit: cors(), RateLimitLayer::per_second(100), body_limit();
+    cors_cured_by_a_cache: cors(), CacheLayer::new(), trace();
     cors_cured_by_a_guarded_body: cors(), Holding::default(), trace();
     timeout_cured: timeout(), RequestIdLayer::new(), body_limit(), IpFilterLayer::new();
     timeout_cured_by_a_strict_one: timeout(), StrictLayer::new(), trace();

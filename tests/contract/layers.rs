@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use http::Request;
 use tower::layer::layer_fn;
 use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore, key_store_fn};
+use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -110,6 +111,32 @@ fn rate_limit_keeps_the_contract() {
                 one.send(Request::get("/")).await;
             }
             two.send(Request::get("/")).await.status() == 429 && two.inner_calls() == PLENTY
+        })
+        .assert();
+}
+
+/// It reads bodies, so it is not transparent.
+#[test]
+fn the_cache_keeps_the_contract() {
+    assert_contract(&CacheLayer::new());
+    let only_if_cached = || Request::builder().header("cache-control", "only-if-cached");
+    let in_flight = |layer: &CacheLayer| layer.handle().statistics().in_flight;
+    contract::of("cache", CacheLayer::new)
+        .refused(only_if_cached)
+        .readiness(Readiness::Deferred)
+        .held(in_flight)
+        .assert();
+
+    let stores = || CacheLayer::new().ttl(std::time::Duration::from_secs(60));
+    contract::of("cache that stores", stores)
+        .admitted(|| Request::builder().method("POST"))
+        .refused(only_if_cached)
+        .readiness(Readiness::Deferred)
+        .held(in_flight)
+        .shared(async |mut one, mut two| {
+            one.send(Request::get("/")).await;
+            two.send(Request::get("/")).await;
+            two.inner_calls() == 1
         })
         .assert();
 }

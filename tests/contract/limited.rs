@@ -13,6 +13,7 @@ use tower::layer::layer_fn;
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore};
+use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -94,6 +95,10 @@ fn trace() -> Request<Body> {
     Request::builder().method("TRACE").body(Body::default()).unwrap()
 }
 
+fn only_if_cached() -> Request<Body> {
+    Request::builder().uri("/other").header("cache-control", "only-if-cached").body(Body::default()).unwrap()
+}
+
 /// From nobody that is known, and to no host.
 fn from_nobody() -> Request<Body> {
     Request::new(Body::default())
@@ -113,6 +118,8 @@ over_limits! {
         Limit::new("test", Quota::per_hour(1_000)).key(Key::method()),
         Limit::new("none", Quota::per_hour(1)).key(Key::global()).cost_by(|head| if head.method() == "TRACE" { 2 } else { 0 }),
     ]), Some(trace);
+    cache: CacheLayer::new(), Some(only_if_cached);
+    cache_that_stores: CacheLayer::new().ttl(Duration::from_secs(60)), None;
     proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);

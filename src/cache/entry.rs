@@ -1,0 +1,265 @@
+//! What is stored: responses, and the variants of one key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, response};
+
+use super::key::Key;
+use super::policy::age;
+use super::policy::range::Part;
+use super::policy::reuse::Terms;
+use super::policy::vary::{self, Nominated};
+use super::status::{CACHE_STATUS, X_CACHE};
+
+/// The head of a stored response, and what was settled when it was stored.
+#[derive(Debug)]
+pub(super) struct StoredHead {
+    pub(super) key: Key,
+    pub(super) status: StatusCode,
+    /// With room for the fields that each answer adds, so that adding them moves nothing.
+    pub(super) headers: HeaderMap,
+    /// A cache nearer to the origin has left its own `Cache-Status`.
+    pub(super) has_status: bool,
+    pub(super) vary: Box<[Nominated]>,
+    pub(super) terms: Terms,
+    pub(super) part: Option<Part>,
+    pub(super) times: Times,
+    pub(super) tags: Box<[Box<str>]>,
+    pub(super) purges_seen: PurgesSeen,
+}
+
+/// When a response came. Residence is measured by a clock that never steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// When its request was sent.
+    pub(super) requested: Instant,
+    pub(super) received: Instant,
+    /// The date of its receipt, in seconds since 1970.
+    pub(super) received_date: i64,
+    /// Its age at that moment, in seconds.
+    pub(super) initial_age: u64,
+}
+
+impl Times {
+    /// Of a response that came now to a request of then.
+    pub(super) fn now(headers: &HeaderMap, requested: Instant, received: Instant, date: SystemTime) -> Self {
+        let received_date = unix_seconds(date);
+        let delay = received.saturating_duration_since(requested).as_secs();
+        Self { requested, received, received_date, initial_age: age::initial(headers, received_date, delay) }
+    }
+
+    pub(super) fn age(&self, now: Instant) -> u64 {
+        self.initial_age.saturating_add(now.saturating_duration_since(self.received).as_secs())
+    }
+}
+
+pub(super) fn unix_seconds(date: SystemTime) -> i64 {
+    date.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Up to which purge a response was looked at, and whether a soft one has made it stale: so that each is looked at once.
+#[derive(Debug, Default)]
+pub(super) struct PurgesSeen(AtomicU64);
+
+impl PurgesSeen {
+    pub(super) fn get(&self) -> (u64, bool) {
+        let seen = self.0.load(Ordering::Relaxed);
+        (seen >> 1, seen & 1 == 1)
+    }
+
+    pub(super) fn set(&self, purges: u64, stale: bool) {
+        self.0.store(purges << 1 | u64::from(stale), Ordering::Relaxed);
+    }
+}
+
+impl StoredHead {
+    pub(super) fn new(
+        key: Key,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        vary: Box<[Nominated]>,
+        terms: Terms,
+        part: Option<Part>,
+        times: Times,
+    ) -> Self {
+        let tags = tags(&headers);
+        let has_status = headers.contains_key(CACHE_STATUS);
+        make_room(&mut headers, has_status, times.received_date);
+        Self { key, status, headers, has_status, vary, terms, part, times, tags, purges_seen: PurgesSeen::default() }
+    }
+
+    /// The fields as they came, without the room that was made.
+    pub(super) fn own_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.remove(X_CACHE);
+        headers.remove(AGE);
+        if !self.has_status {
+            headers.remove(CACHE_STATUS);
+        }
+        headers
+    }
+
+    pub(super) fn into_parts(self: &Arc<Self>) -> response::Parts {
+        let mut parts = response::Response::new(()).into_parts().0;
+        parts.status = self.status;
+        parts.headers = self.headers.clone();
+        parts
+    }
+
+    fn size(&self) -> usize {
+        let fields: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum();
+        let vary: usize = self.vary.iter().map(|field| field.value.as_ref().map_or(0, |value| value.len()) + 64).sum();
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
+        size_of::<Self>() + self.key.as_str().len() + fields + vary + tags
+    }
+}
+
+/// What a field costs in a header map beside its bytes: its slot, its share of the index, and the values' own bookkeeping.
+const FIELD_OVERHEAD: usize = 160;
+
+fn make_room(headers: &mut HeaderMap, has_status: bool, received_date: i64) {
+    // RFC 9110 section 6.6.1: a response without a date is given that of its receipt.
+    if !headers.contains_key(DATE) {
+        let received = UNIX_EPOCH + Duration::from_secs(u64::try_from(received_date).unwrap_or(0));
+        if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(received)) {
+            headers.insert(DATE, date);
+        }
+    }
+    headers.insert(AGE, HeaderValue::from_static("0"));
+    headers.insert(X_CACHE, HeaderValue::from_static("-"));
+    if !has_status {
+        headers.insert(CACHE_STATUS, HeaderValue::from_static("-"));
+    }
+}
+
+/// The names that a response can be purged by: `Surrogate-Key`, parted by spaces, and `Cache-Tag`, parted by commas. At
+/// most so many, of what is no more than a name.
+fn tags(headers: &HeaderMap) -> Box<[Box<str>]> {
+    const MOST: usize = 128;
+    let lines = |name: HeaderName, parting: char| {
+        headers
+            .get_all(name)
+            .into_iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(move |line| line.split(parting))
+    };
+    let all =
+        lines(HeaderName::from_static("surrogate-key"), ' ').chain(lines(HeaderName::from_static("cache-tag"), ','));
+    all.map(str::trim).filter(|tag| !tag.is_empty()).take(MOST).map(Into::into).collect()
+}
+
+/// The content of a stored response, in the pieces in which it came.
+#[derive(Clone, Debug)]
+pub(super) struct StoredBody {
+    pub(super) chunks: Arc<[Bytes]>,
+    pub(super) length: u64,
+    pub(super) trailers: Option<Arc<HeaderMap>>,
+}
+
+impl StoredBody {
+    pub(super) fn new(chunks: Vec<Bytes>, trailers: Option<HeaderMap>) -> Self {
+        let chunks = compacted(chunks);
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        Self { chunks: chunks.into(), length, trailers: trailers.map(Arc::new) }
+    }
+}
+
+/// A piece of a connection's buffer keeps the whole of it alive, so what is small is copied into a place of its own: the
+/// budget would be a fiction otherwise. Larger pieces fill their buffers, and stay where they are.
+fn compacted(mut chunks: Vec<Bytes>) -> Vec<Bytes> {
+    const SMALL: usize = 16 * 1024;
+    let length: usize = chunks.iter().map(Bytes::len).sum();
+    if length == 0 {
+        return Vec::new();
+    }
+    if length <= SMALL {
+        return vec![Bytes::from(chunks.concat())];
+    }
+    for chunk in &mut chunks {
+        if chunk.len() < SMALL / 4 {
+            *chunk = Bytes::copy_from_slice(chunk);
+        }
+    }
+    chunks.retain(|chunk| !chunk.is_empty());
+    chunks
+}
+
+/// One stored response.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) head: Arc<StoredHead>,
+    pub(super) body: StoredBody,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        let pieces = self.body.chunks.len() * size_of::<Bytes>();
+        let trailers = self.body.trailers.as_ref().map_or(0, |trailers| trailers.len() * FIELD_OVERHEAD);
+        self.head.size() + pieces + trailers + usize::try_from(self.body.length).unwrap_or(usize::MAX / 2)
+    }
+
+    /// How much longer it can be of use, when stale responses are kept for `keep_stale`.
+    fn keep(&self, now: Instant, keep_stale: Duration) -> Duration {
+        /// A year: what is longer is for ever.
+        const LONGEST: u64 = 365 * 86_400;
+        let terms = &self.head.terms;
+        let age = self.head.times.age(now);
+        let stale = terms.stale_window().max(keep_stale.as_secs());
+        Duration::from_secs(terms.lifetime.saturating_add(stale).saturating_sub(age).clamp(1, LONGEST))
+    }
+}
+
+/// All that is stored under one key: a response, or several that differ by the request's fields (`Vary`).
+///
+/// What a [`CacheStore`](super::store::CacheStore) keeps. As cheap to clone as an `Arc` in it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The newest first: of several that fit, it is the one (RFC 9111 section 4.1).
+    pub(super) variants: Vec<Entry>,
+    keep_stale: Duration,
+}
+
+impl Record {
+    /// `entry` in the place of those that it answers the same requests as, before all others, of which no more than
+    /// `most` are kept.
+    pub(super) fn with(base: Option<&Self>, entry: Entry, most: usize, keep_stale: Duration) -> Self {
+        let others = base.map_or(&[][..], |record| &record.variants);
+        let replaced = |other: &&Entry| {
+            other.head.vary == entry.head.vary && (other.head.part.is_some() || entry.head.part.is_none())
+        };
+        let kept: Vec<_> = others.iter().filter(|other| !replaced(other)).take(most.max(1) - 1).cloned().collect();
+        Self { variants: std::iter::once(entry).chain(kept).collect(), keep_stale }
+    }
+
+    /// Without the responses that `head` is one of. `None` when nothing is left.
+    pub(super) fn without(&self, head: &Arc<StoredHead>) -> Option<Self> {
+        let variants: Vec<_> = self
+            .variants
+            .iter()
+            .filter(|entry| !Arc::ptr_eq(&entry.head, head) && entry.head.vary != head.vary)
+            .cloned()
+            .collect();
+        (!variants.is_empty()).then_some(Self { variants, keep_stale: self.keep_stale })
+    }
+
+    /// Those that fit a request with these fields.
+    pub(super) fn fitting<'a>(&'a self, request: &'a HeaderMap) -> impl Iterator<Item = &'a Entry> {
+        self.variants.iter().filter(move |entry| vary::matches(&entry.head.vary, request))
+    }
+
+    /// The bytes that it takes in memory: content, fields, and what is needed to hold them.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.variants.iter().map(Entry::size).sum::<usize>()
+    }
+
+    /// For how long from `now` it can be of use: until the last of its responses is neither fresh nor may be served or
+    /// validated any more.
+    pub fn keep(&self, now: Instant) -> Duration {
+        self.variants.iter().map(|entry| entry.keep(now, self.keep_stale)).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,8 @@
+//! The cache, from outside: what clients get, and what the origin is asked.
+
+#[path = "cache/origin.rs"]
+mod origin;
+#[path = "cache/semantics.rs"]
+mod semantics;
+#[path = "cache/sharing.rs"]
+mod sharing;
