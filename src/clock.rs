@@ -26,6 +26,8 @@ enum Source {
     #[default]
     System,
     Manual(Arc<ManualClock>),
+    #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
+    Runtime,
 }
 
 impl Clock {
@@ -45,11 +47,19 @@ impl Clock {
         (Self(Source::Manual(hand.clone())), hand)
     }
 
+    /// tokio's clock: the system's, unless the runtime has been paused for a test, where it is the runtime's.
+    #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
+    pub const fn runtime() -> Self {
+        Self(Source::Runtime)
+    }
+
     /// Monotonic time.
     pub fn now(&self) -> Instant {
         match &self.0 {
             Source::System => Instant::now(),
             Source::Manual(hand) => hand.start + hand.elapsed(),
+            #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
+            Source::Runtime => tokio::time::Instant::now().into_std(),
         }
     }
 
@@ -58,6 +68,8 @@ impl Clock {
         match &self.0 {
             Source::System => SystemTime::now(),
             Source::Manual(hand) => hand.wall(),
+            #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
+            Source::Runtime => SystemTime::now(),
         }
     }
 }

@@ -65,6 +65,8 @@ struct Outcomes {
     /// What remains of the tightest quota that an answer has told the client of.
     reported_quota: Option<u64>,
     cache: Option<CacheOutcome>,
+    /// Where the tries went whose answers were discarded.
+    discarded: Vec<Arc<str>>,
 }
 
 impl RequestContext {
@@ -198,6 +200,15 @@ impl RequestContext {
         outcomes.upstream_server = Some(server);
     }
 
+    /// The same for whoever chooses the server by those that were tried before and gave no answer to be passed on.
+    pub(crate) fn choose_server<T>(&self, choose: impl FnOnce(&[Arc<str>]) -> Option<(T, Arc<str>)>) -> Option<T> {
+        let mut outcomes = self.outcomes();
+        let (chosen, server) = choose(&outcomes.discarded)?;
+        outcomes.tries += 1;
+        outcomes.upstream_server = Some(server);
+        Some(chosen)
+    }
+
     /// Why the last try failed.
     pub fn upstream_error(&self) -> Option<UpstreamError> {
         self.outcomes().upstream_error.clone()
@@ -232,6 +243,11 @@ impl RequestContext {
         outcomes.rejection = None;
         outcomes.upstream_error = None;
         outcomes.reported_quota = None;
+        if let Some(server) = outcomes.upstream_server.clone()
+            && !outcomes.discarded.contains(&server)
+        {
+            outcomes.discarded.push(server);
+        }
     }
 
     /// A panic elsewhere cannot leave these plain values half written.

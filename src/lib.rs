@@ -30,6 +30,8 @@
 //! | `jwks` | no | key sets over HTTPS |
 //! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
 //! | `cache` | yes | [`CacheLayer`](cache::CacheLayer): a shared HTTP cache, by RFC 9111 and its companions |
+//! | `circuit-breaker` | yes | [`CircuitBreakerLayer`](circuit_breaker::CircuitBreakerLayer): an origin that fails is left alone for a while |
+//! | `retry` | yes | [`RetryLayer`](retry::RetryLayer): a request that failed is sent again, within a budget |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
 //! | `rate-limit` | yes | [`RateLimitLayer`](rate_limit::RateLimitLayer): quotas for each caller, in memory or across gateways |
@@ -43,12 +45,17 @@
 // Parts of the core serve some layers only. With every layer in, nothing may be unused.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports, unused_macros))]
 
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+mod atomic;
 #[cfg(feature = "auth-core")]
 pub mod auth;
 pub mod body;
 #[cfg(feature = "cache")]
 pub mod cache;
 mod chain;
+#[cfg(feature = "circuit-breaker")]
+pub mod circuit_breaker;
+pub mod classify;
 #[cfg(feature = "client-ip")]
 pub mod client_ip;
 mod clock;
@@ -66,6 +73,7 @@ mod names;
 mod origin;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+mod random;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
 mod readiness;
@@ -74,10 +82,14 @@ pub mod redis;
 mod rejection;
 #[cfg(feature = "request-id")]
 pub mod request_id;
+#[cfg(feature = "retry")]
+pub mod retry;
 #[cfg(feature = "route")]
 pub mod route;
 #[cfg(feature = "serve")]
 pub mod serve;
+mod share;
+mod status_set;
 #[cfg(feature = "strict")]
 pub mod strict;
 #[cfg(feature = "testing")]
@@ -90,6 +102,8 @@ mod upgraded;
 #[cfg(feature = "upstream")]
 pub mod upstream;
 mod upstream_error;
+#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+mod window;
 
 pub use self::clock::{Clock, ManualClock};
 pub use self::context::{CacheOutcome, ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName};
@@ -100,6 +114,7 @@ pub use self::identity::{CredentialKind, Identity, IdentityBuilder};
 pub use self::names::NameSet;
 pub use self::readiness::Oneshot;
 pub use self::rejection::{Reason, Rejection};
+pub use self::share::{InvalidShare, Share};
 pub use self::trace_context::TraceContext;
 #[cfg(feature = "proxy")]
 pub use self::upgraded::Upgraded;

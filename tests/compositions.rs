@@ -30,6 +30,7 @@ use tower::layer::layer_fn;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_gateway::auth::{ApiKeys, AuthLayer, MemoryKeyStore};
 use tower_gateway::cache::CacheLayer;
+use tower_gateway::circuit_breaker::CircuitBreakerLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -103,6 +104,7 @@ compositions! {
     cors_cured_by_a_guarded_body: cors(), Holding::default(), trace();
     timeout_cured: timeout(), RequestIdLayer::new(), body_limit(), IpFilterLayer::new();
     timeout_cured_by_a_strict_one: timeout(), StrictLayer::new(), trace();
+    timeout_cured_by_a_breaker: timeout(), CircuitBreakerLayer::new(), trace();
     timeout_cured_by_a_deferred_one: timeout(), Deferred, trace();
     cors_cured_by_auth: cors(), auth(), trace(), timeout(), auth(), body_limit();
     cured_twice: timeout(), Holding::default(), trace(), cors(), Transparent, body_limit(), plenty();
@@ -111,7 +113,7 @@ compositions! {
     trace_outside: trace(), ClientIpLayer::new(), RequestIdLayer::new(), compression(), IpFilterLayer::new(), cors(),
         Transparent, timeout(), Holding::default(), body_limit();
     compression_outside: compression(), RequestIdLayer::new(), trace(), ClientIpLayer::new(), body_limit(),
-        IpFilterLayer::new(), Deferred;
+        IpFilterLayer::new(), CircuitBreakerLayer::new(), Deferred;
     limit_outside: body_limit(), Deferred, timeout(), IpFilterLayer::new(), compression(), Holding::default(), cors(),
         RequestIdLayer::new(), trace();
     two_request_ids: SetRequestIdLayer::x_request_id(MakeRequestUuid), RequestIdLayer::new(),

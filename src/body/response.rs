@@ -35,6 +35,14 @@ impl<B> ResponseBody<B> {
     pub fn own(bytes: Bytes) -> Self {
         Self { kind: Kind::Own { bytes } }
     }
+
+    /// The same with another inner body.
+    pub fn map<C>(self, change: impl FnOnce(B) -> C) -> ResponseBody<C> {
+        match self.kind {
+            Kind::Inner { body } => ResponseBody::inner(change(body)),
+            Kind::Own { bytes } => ResponseBody::own(bytes),
+        }
+    }
 }
 
 impl<B> Default for ResponseBody<B> {

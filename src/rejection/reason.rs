@@ -34,6 +34,8 @@ pub enum Reason {
     HeadersTooLarge,
     /// The request came through this gateway before (RFC 9110 section 7.6.3).
     LoopDetected,
+    /// The origin has failed too often, and is left alone for now.
+    CircuitOpen,
     /// No connection to the origin.
     UpstreamConnect,
     /// The origin closed the connection before it answered.
@@ -82,6 +84,7 @@ impl Reason {
             Self::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
             Self::LoopDetected => (StatusCode::LOOP_DETECTED, "loop_detected"),
+            Self::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, "circuit_open"),
             Self::UpstreamConnect => (StatusCode::BAD_GATEWAY, "upstream_connect_failed"),
             Self::UpstreamReset => (StatusCode::BAD_GATEWAY, "upstream_reset"),
             Self::UpstreamInvalidResponse => (StatusCode::BAD_GATEWAY, "upstream_invalid_response"),

@@ -1,8 +1,8 @@
 //! Which server a request goes to.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::random::{random, scale};
 
 /// How requests are spread over the servers of an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,11 +86,6 @@ fn draw_two(sums: &[u64], weights: &[u32], random: u64) -> (usize, usize) {
     (first, second)
 }
 
-/// Maps 32 random bits to `0..range` without a division.
-fn scale(random: u32, range: u64) -> u64 {
-    ((u128::from(random) * u128::from(range)) >> 32) as u64
-}
-
 /// Smooth weighted round robin: each turn every server gains its weight, and the richest pays the total.
 fn smooth_order(weights: &[u32]) -> Box<[u32]> {
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
@@ -117,21 +112,6 @@ fn smooth_order(weights: &[u32]) -> Box<[u32]> {
 
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// 64 random bits from a generator of this thread (SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
-/// Generators", 2014). Nobody gains by guessing them.
-fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one("balance"));
-    }
-    STATE.with(|state| {
-        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state.set(next);
-        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    })
 }
 
 #[cfg(test)]

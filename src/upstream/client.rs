@@ -31,8 +31,8 @@ use crate::{BoxError, RequestContext, UpstreamError, UpstreamErrorKind};
 /// unless the request has one; its body is framed by the client, whatever the request says of its length. Clones share the
 /// connections. Make one client for each tokio runtime.
 ///
-/// A GET or HEAD without a body whose connection had served another request, and ends without a byte of an answer, is
-/// sent once more over a new one: the origin was closing it (RFC 9112 section 9.3.1).
+/// An idempotent request without a body whose connection had served another request, and ends without a byte of an answer, is
+/// sent once more over a new one: the origin was closing it (RFC 9112 section 9.3.1). That is no retry, and is told to nobody.
 ///
 /// Readiness: always ready; a request that finds every connection in use waits for one, up to the upstream's queue timeout.
 #[derive(Clone, Debug)]
@@ -63,13 +63,14 @@ impl Client {
         B::Error: Into<BoxError>,
     {
         let shared = &self.0;
-        let index = shared.upstream.choose();
+        let (parts, body) = request.into_parts();
+        let index = match parts.extensions.get::<RequestContext>() {
+            Some(context) => context.choose_server(|tried| shared.upstream.choose(tried)),
+            None => shared.upstream.choose(&[]).map(|(server, _)| server),
+        };
+        let index = index.ok_or(UpstreamErrorKind::NoServer)?;
         let server = &shared.upstream.servers()[index];
         let in_flight = server.enter();
-        let (parts, body) = request.into_parts();
-        if let Some(context) = parts.extensions.get::<RequestContext>() {
-            context.record_try(server.name().clone());
-        }
         let invalid = || UpstreamError::new(UpstreamErrorKind::Request);
         let path = parts.uri.path_and_query().ok_or_else(invalid)?;
         let path = server.origin().path(path).ok_or_else(invalid)?;
@@ -85,7 +86,7 @@ impl Client {
         let call = Call {
             answers_head: parts.method == Method::HEAD,
             switches: framing == RequestFraming::WebSocket,
-            resendable: body.is_none() && matches!(parts.method, Method::GET | Method::HEAD),
+            resendable: body.is_none() && parts.method.is_idempotent(),
             extensions: parts.extensions,
             lease: Lease { shared: shared.clone(), server: index, in_flight },
         };

@@ -91,8 +91,17 @@ impl Upstream {
         &self.0.servers
     }
 
-    pub(super) fn choose(&self) -> usize {
-        self.0.balancer.choose(|server| self.0.servers[server].in_flight())
+    /// The server for a request that was tried at these already, where another is left.
+    pub(super) fn choose(&self, tried: &[Arc<str>]) -> Option<(usize, Arc<str>)> {
+        let servers = &self.0.servers;
+        let choose = || self.0.balancer.choose(|server| servers[server].in_flight());
+        let is_new = |server: &usize| !tried.contains(servers[*server].name());
+        let mut server = choose();
+        if !is_new(&server) {
+            let drawn = (0..4).map(|_| choose()).find(is_new);
+            server = drawn.or_else(|| (0..servers.len()).find(is_new)).unwrap_or(server);
+        }
+        Some((server, servers[server].name().clone()))
     }
 
     pub(super) fn register(&self, pool: &Arc<Pool>) {

@@ -18,6 +18,14 @@ impl RequestBodyFailed {
     pub(crate) fn new(source: impl Into<BoxError>) -> Self {
         Self(source.into())
     }
+
+    /// The same, for an error that may say so already.
+    pub(crate) fn passed_on(source: impl Into<BoxError>) -> Self {
+        match source.into().downcast() {
+            Ok(known) => *known,
+            Err(other) => Self(other),
+        }
+    }
 }
 
 impl UpstreamError {
@@ -28,8 +36,15 @@ impl UpstreamError {
             Ok(known) => return *known,
             Err(error) => error,
         };
-        let kind = chain(&*error).find_map(kind_of).unwrap_or(UpstreamErrorKind::InvalidResponse);
+        let kind = UpstreamErrorKind::find(&*error).unwrap_or(UpstreamErrorKind::InvalidResponse);
         Self::with_source(kind, error)
+    }
+}
+
+impl UpstreamErrorKind {
+    /// The first in `error`'s chain of causes that says what happened.
+    pub(crate) fn find(error: &(dyn Error + 'static)) -> Option<Self> {
+        chain(error).find_map(kind_of)
     }
 }
 

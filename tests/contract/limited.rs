@@ -14,6 +14,7 @@ use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore};
 use tower_gateway::cache::CacheLayer;
+use tower_gateway::circuit_breaker::{BreakerKey, CircuitBreakerLayer};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -108,6 +109,13 @@ fn keys() -> MemoryKeyStore {
     MemoryKeyStore::new([(KeyDigest::of(b"k"), ApiKey::new("k1"))])
 }
 
+/// Open to requests without a host.
+fn open_for_nobody() -> CircuitBreakerLayer {
+    let layer = CircuitBreakerLayer::new().key(BreakerKey::Host);
+    layer.handle().force_open();
+    layer
+}
+
 over_limits! {
     client_ip: ClientIpLayer::new(), None;
     request_id: RequestIdLayer::new(), None;
@@ -120,6 +128,8 @@ over_limits! {
     ]), Some(trace);
     cache: CacheLayer::new(), Some(only_if_cached);
     cache_that_stores: CacheLayer::new().ttl(Duration::from_secs(60)), None;
+    circuit_breaker: CircuitBreakerLayer::new(), None;
+    open_circuit_breaker: open_for_nobody(), Some(from_nobody);
     proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);

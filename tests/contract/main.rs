@@ -5,4 +5,5 @@
 mod faulty;
 mod layers;
 mod limited;
+mod resilience;
 mod samples;

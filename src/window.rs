@@ -1,0 +1,142 @@
+//! Two counts over the time just past: calls and failures, requests and retries.
+
+use crate::atomic::{AtomicU64, Ordering};
+
+/// How many parts a window has: it slides by one of them.
+pub(crate) const BUCKETS: u64 = 10;
+
+const COUNT_BITS: u32 = 22;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const TICK_MASK: u64 = (1 << 20) - 1;
+
+/// A ring of buckets, each of them one word: when it was begun, and what was counted since. The last part of the window is
+/// the one that is filled now, so it covers nine tenths of its length and up to all of it.
+///
+/// Counting is one `fetch_add`, and lock-free in any case. A bucket counts to four million and stays there.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Window {
+    buckets: [AtomicU64; BUCKETS as usize],
+    tick_millis: u64,
+}
+
+impl Window {
+    /// A window of `millis`, and of 10 ms at least.
+    pub(crate) fn new(millis: u64) -> Self {
+        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)), tick_millis: (millis / BUCKETS).max(1) }
+    }
+
+    /// Counts so many of both at the time `now`, in milliseconds since any moment that stays the same.
+    pub(crate) fn add(&self, now: u64, first: u64, second: u64) {
+        let tick = now / self.tick_millis;
+        let bucket = &self.buckets[(tick % BUCKETS) as usize];
+        let counts = first << COUNT_BITS | second;
+        let mut word = bucket.load(Ordering::Relaxed);
+        while word >> (2 * COUNT_BITS) != tick & TICK_MASK {
+            // What it held is older than the window. One of those who come now begins it anew; the others add to that.
+            let fresh = (tick & TICK_MASK) << (2 * COUNT_BITS) | counts;
+            match bucket.compare_exchange_weak(word, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(seen) => word = seen,
+            }
+        }
+        // Half of what fits, so that those who look at the same time do not make it overflow into its neighbour.
+        if first_of(word) <= COUNT_MASK / 2 && second_of(word) <= COUNT_MASK / 2 {
+            bucket.fetch_add(counts, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes back one of the second count, where it is still there.
+    pub(crate) fn take_back_second(&self, now: u64) {
+        let tick = now / self.tick_millis;
+        let bucket = &self.buckets[(tick % BUCKETS) as usize];
+        let _ = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            let current = word >> (2 * COUNT_BITS) == tick & TICK_MASK;
+            (current && second_of(word) > 0).then(|| word - 1)
+        });
+    }
+
+    /// Both counts of the whole window that ends at `now`.
+    pub(crate) fn totals(&self, now: u64) -> (u64, u64) {
+        let last = now / self.tick_millis;
+        let first = last.saturating_sub(BUCKETS - 1);
+        (first..=last).fold((0, 0), |(firsts, seconds), tick| {
+            let word = self.buckets[(tick % BUCKETS) as usize].load(Ordering::Relaxed);
+            match word >> (2 * COUNT_BITS) == tick & TICK_MASK {
+                true => (firsts + first_of(word), seconds + second_of(word)),
+                false => (firsts, seconds),
+            }
+        })
+    }
+
+    pub(crate) fn clear(&self) {
+        self.buckets.iter().for_each(|bucket| bucket.store(0, Ordering::Relaxed));
+    }
+
+    /// True when a window of `millis` has the same buckets.
+    pub(crate) fn is_as_long_as(&self, millis: u64) -> bool {
+        self.tick_millis == (millis / BUCKETS).max(1)
+    }
+}
+
+fn first_of(word: u64) -> u64 {
+    word >> COUNT_BITS & COUNT_MASK
+}
+
+fn second_of(word: u64) -> u64 {
+    word & COUNT_MASK
+}
+
+#[cfg(all(test, not(tower_gateway_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_older_than_the_window_does_not_count() {
+        let window = Window::new(1_000);
+        window.add(50, 1, 1);
+        window.add(950, 1, 0);
+        assert_eq!(window.totals(999), (2, 1));
+        assert_eq!(window.totals(1_000), (1, 0));
+        assert_eq!(window.totals(100_000), (0, 0));
+    }
+
+    #[test]
+    fn a_bucket_that_is_full_stays_full() {
+        let window = Window::new(10);
+        for _ in 0..5 {
+            window.add(3, 1 << 20, 1 << 20);
+        }
+        let (calls, failures) = window.totals(3);
+        assert!(calls == failures && calls > COUNT_MASK / 2, "{calls} {failures}");
+    }
+
+    #[test]
+    fn nothing_is_lost_between_threads() {
+        let window = Window::new(60_000);
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(|| (0..10_000).for_each(|n| window.add(n / 100, 1, n % 2)))));
+        });
+        assert_eq!(window.totals(100), (80_000, 40_000));
+    }
+
+    proptest! {
+        #[test]
+        fn it_counts_as_a_list_of_all_that_happened_would(
+            length in 10u64..5_000,
+            steps in prop::collection::vec((0u64..2_000, any::<bool>()), 0..200),
+        ) {
+            let (window, tick) = (Window::new(length), length / BUCKETS);
+            let (mut now, mut all) = (0, Vec::new());
+            for (step, fails) in steps {
+                now += step;
+                window.add(now, 1, u64::from(fails));
+                all.push((now / tick, fails));
+                let counted = all.iter().filter(|(at, _)| at + BUCKETS > now / tick);
+                let failures = counted.clone().filter(|(_, fails)| *fails).count() as u64;
+                prop_assert_eq!(window.totals(now), (counted.count() as u64, failures));
+            }
+        }
+    }
+}
