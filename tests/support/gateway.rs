@@ -1,9 +1,9 @@
 //! The example gateway as a process.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// The binary that `cargo test` or `cargo build --example gateway` has built.
@@ -20,6 +20,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// All it printed until it listened, and the rest of the tour.
     pub printed: String,
+    /// What follows on its standard output.
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Gateway {
@@ -60,7 +62,12 @@ impl Gateway {
                 }
             }
         }
-        Self { process, address: address.unwrap(), printed }
+        Self { process, address: address.unwrap(), printed, lines }
+    }
+
+    /// The next line on its standard output.
+    pub fn next_line(&mut self) -> String {
+        self.lines.next().expect("it says no more").unwrap()
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -9,14 +9,16 @@ use super::route::Entry;
 use super::table::{Listed, Named};
 
 pub(super) fn refuse_unknown_names<T: Listed>(reader: &Reader<'_>, tables: &[Named<T>]) {
-    let declared = || tables.iter().map(|table| table.name.as_str());
+    let declared: HashSet<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    // In the order of the file, for the nearest of several.
+    let names = || tables.iter().map(|table| table.name.as_str());
     let references = reader.found.borrow().references.clone();
     for reference in references.iter().filter(|reference| reference.section == T::SECTION) {
         let wanted = &reference.name;
-        if declared().any(|declared| declared == wanted.text) {
+        if declared.contains(wanted.text.as_str()) {
             continue;
         }
-        let remedy = match nearest(&wanted.text, declared()) {
+        let remedy = match nearest(&wanted.text, names()) {
             // The nearest name would give away what a variable holds.
             _ if wanted.is_expanded() => format!("write the name of an [{}.NAME]", T::SECTION),
             Some(nearest) if nearest.is_close() => format!("did you mean {:?}?", nearest.name),
@@ -65,6 +67,8 @@ pub(super) fn warn_of_unreachable_routes(reader: &Reader<'_>, routes: &[Named<En
         let Some(matching) = matching(route) else { continue };
         let problem = if matching.path_match == PathMatch::Exact && health_path == Some(&matching.path) {
             "can never match, since [health] answers its path first; change one of the two"
+        } else if route.value.as_ref().is_some_and(Entry::refuses_its_own_path) {
+            "can never match, since it refuses the encoded slash of its own path; write encoded_slashes = \"keep\""
         } else if matching.path.contains(['*', '{', '}']) {
             "takes \"*\", \"{\" and \"}\" in its path as they are, so it hardly ever matches; \
              write the segments before them, and it matches all below"

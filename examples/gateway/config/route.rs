@@ -34,6 +34,12 @@ pub(super) struct Entry {
     pub(super) route: Option<Route>,
 }
 
+impl Entry {
+    pub(super) fn refuses_its_own_path(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| !route.encoded_slashes.admits(&route.matching.path))
+    }
+}
+
 impl Table for Entry {
     const NOT_BUILT: &'static [&'static str] = &[
         "respond",

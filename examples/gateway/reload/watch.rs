@@ -71,7 +71,12 @@ impl Watch {
         while Instant::now() < latest && timeout_at(Instant::now() + QUIET, self.stirred.notified()).await.is_ok() {}
     }
 
+    /// Tried twice: a folder may go between its being found and its being watched.
     fn watch_folders(&mut self) -> notify::Result<()> {
+        self.try_to_watch_folders().or_else(|_| self.try_to_watch_folders())
+    }
+
+    fn try_to_watch_folders(&mut self) -> notify::Result<()> {
         let wanted: BTreeSet<PathBuf> = self.files.keys().flat_map(|file| folders(file)).collect();
         if wanted.is_empty() {
             self.watcher = None;

@@ -171,6 +171,14 @@ fn a_route_that_can_never_match_is_warned_of() {
             "gateway.toml:3:1: [routes.users] can never match, since [health] answers its path first; change one of the two"
         ]
     );
+    assert_eq!(
+        warnings(route("path = \"/a%2Fb\"")),
+        [
+            "gateway.toml:3:1: [routes.users] can never match, since it refuses the encoded slash of its own path; \
+             write encoded_slashes = \"keep\""
+        ]
+    );
+    accepted(route("path = \"/a%2Fb\"\nencoded_slashes = \"keep\""));
     accepted(health(""));
     accepted(health("match = \"exact\"\n[health]\npath = \"none\""));
     for path in ["/api/*", "/users/{id}"] {
