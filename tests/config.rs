@@ -409,11 +409,9 @@ async fn values_come_from_variables_files_and_fallbacks() {
     let mut origin = RawOrigin::answering(OK).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("host"), "from.file\n").unwrap();
-    let config = format!(
-        "[server]\nlisten = [\"${{LISTEN:-127.0.0.1:0}}\"]\nworkers = \"${{WORKERS}}\"\n\
-         [upstreams.o]\nservers = [\"http://${{ORIGIN}}\"]\nhost = \"${{file:host}}\"\n\
-         [routes.all]\npath = \"/a\"\nupstream = \"o\"\n",
-    );
+    let config = "[server]\nlisten = [\"${LISTEN:-127.0.0.1:0}\"]\nworkers = \"${WORKERS}\"\n\
+                  [upstreams.o]\nservers = [\"http://${ORIGIN}\"]\nhost = \"${file:host}\"\n\
+                  [routes.all]\npath = \"/a\"\nupstream = \"o\"\n";
     let file = folder.path().join("gateway.toml");
     std::fs::write(&file, config).unwrap();
     let gateway = Gateway::start(

@@ -261,6 +261,44 @@ async fn how_long_a_stop_takes_is_what_the_file_said_last() {
     assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_servers_that_stay_are_kept() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    let origin = RawOrigin::scripted(move |mut connection| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            while let Some(request) = connection.request().await {
+                if request.starts_with("GET /slow") {
+                    tokio::time::sleep(Duration::from_millis(700)).await;
+                }
+                connection.send(OK).await;
+            }
+        }
+    })
+    .await;
+    // The one connection that there may be is in use, or idle, when the file changes.
+    let limited = |path| {
+        let one_worker = config(&origin, path).replace("workers = 2", "workers = 1");
+        one_worker.replace("[routes.r]", "max_connections_per_server = 1\n[routes.r]")
+    };
+    let running = Reloading::start(&limited("/"));
+    assert_eq!(running.status("/idle"), "200");
+    std::fs::write(running.file(), limited("/") + "methods = [\"GET\"]\n").unwrap();
+    running.reloads();
+    assert_eq!(running.status("/idle"), "200");
+
+    let mut busy = running.gateway.connect();
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    std::fs::write(running.file(), limited("/")).unwrap();
+    running.reloads();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).unwrap();
+    assert_eq!((status(&answer), running.status("/after").as_str()), ("200", "200"));
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
 const RELOADS: usize = 100;
 
 /// Clients that ask without a pause. What is open for one of them may be open twice while a reload goes on.

@@ -21,7 +21,8 @@ use crate::layers;
 use crate::stack::{Endpoint, Optional, RouteService};
 
 /// One worker's connections to each upstream.
-type Clients = BTreeMap<String, Client>;
+/// One worker's client of each upstream, by its name.
+pub(crate) type Clients = BTreeMap<String, Client>;
 
 /// What is made once from a configuration: each layer with its state, which the workers share.
 pub(crate) struct Assembly {
@@ -70,9 +71,23 @@ impl Assembly {
         self.health.clone()
     }
 
+    /// The clients of one worker, within whose runtime this is called. `old` are those that it had until now.
+    pub(crate) fn clients(&self, old: &Clients) -> Clients {
+        let client = |(name, upstream): (&String, &Upstream)| {
+            let client = Client::new(upstream.clone());
+            let client = match old.get(name) {
+                Some(old) => client.adopt(old),
+                None => client,
+            };
+            (name.clone(), client)
+        };
+        self.upstreams.iter().map(client).collect()
+    }
+
     /// One worker's stack, with connections of its own: what every request passes, then what its route has for it.
     pub(crate) fn worker(
         &self,
+        clients: &Clients,
     ) -> impl Service<
         Request<ServeBody>,
         Response = Response<impl Body<Data = bytes::Bytes, Error: Into<BoxError>> + use<>>,
@@ -92,13 +107,11 @@ impl Assembly {
             // The gateway's own path, which no route can hide.
             .layer(self.health.clone())
             // And what each route has for it.
-            .service(self.router())
+            .service(self.router(clients))
     }
 
-    fn router(&self) -> Router<RouteService> {
-        let client = |(name, upstream): (&String, &Upstream)| (name.clone(), Client::new(upstream.clone()));
-        let clients: Clients = self.upstreams.iter().map(client).collect();
-        self.routes.map_services(|route| route.service(&clients))
+    fn router(&self, clients: &Clients) -> Router<RouteService> {
+        self.routes.map_services(|route| route.service(clients))
     }
 }
 

@@ -17,13 +17,13 @@ use tower_gateway::serve::Swap;
 
 use self::hangup::Hangup;
 use self::watch::Watch;
-use crate::assemble::Assembly;
+use crate::assemble::{Assembly, Clients};
 use crate::config::stamp::Files;
 use crate::config::{self, Config, Faults, Finding, Loaded};
 
 /// What is being served, and by whom. `S` is a worker's stack.
 pub(crate) struct Running<S> {
-    make: fn(&Assembly) -> S,
+    make: fn(&Assembly, &Clients) -> S,
     /// What the process was started with: a key that needs a restart is compared with this.
     started: config::Server,
     current: Mutex<Current>,
@@ -40,6 +40,7 @@ struct Current {
 struct Worker<S> {
     /// A stack is made within the runtime that its connections will live on.
     runtime: Handle,
+    clients: Clients,
     stack: Swap<S>,
 }
 
@@ -61,7 +62,7 @@ pub(crate) enum NotReloaded {
 }
 
 impl<S> Running<S> {
-    pub(crate) fn new(loaded: &Loaded, make: fn(&Assembly) -> S) -> Result<Self, BoxError> {
+    pub(crate) fn new(loaded: &Loaded, make: fn(&Assembly, &Clients) -> S) -> Result<Self, BoxError> {
         let assembly = Assembly::new(&loaded.config, None)?;
         Ok(Self {
             make,
@@ -73,8 +74,10 @@ impl<S> Running<S> {
 
     /// The stack of one more worker. To be called within its runtime.
     pub(crate) fn worker(&self) -> Swap<S> {
-        let stack = Swap::new((self.make)(&lock(&self.current).assembly));
-        lock(&self.workers).push(Worker { runtime: Handle::current(), stack: stack.clone() });
+        let current = lock(&self.current);
+        let clients = current.assembly.clients(&Clients::new());
+        let stack = Swap::new((self.make)(&current.assembly, &clients));
+        lock(&self.workers).push(Worker { runtime: Handle::current(), clients, stack: stack.clone() });
         stack
     }
 
@@ -83,15 +86,11 @@ impl<S> Running<S> {
         let mut current = lock(&self.current);
         let loaded = Config::load(file).inspect_err(|faults| current.files = faults.files.clone())?;
         let assembly = Assembly::new(&loaded.config, Some(&current.assembly)).map_err(NotReloaded::Assembly)?;
-        let workers = lock(&self.workers);
-        let in_runtime = |worker: &Worker<S>| {
+        let mut workers = lock(&self.workers);
+        for worker in workers.iter_mut() {
             let _within = worker.runtime.enter();
-            (self.make)(&assembly)
-        };
-        let stacks: Vec<S> = workers.iter().map(in_runtime).collect();
-        for (worker, stack) in workers.iter().zip(stacks) {
-            let _within = worker.runtime.enter();
-            drop(worker.stack.replace(stack));
+            worker.clients = assembly.clients(&worker.clients);
+            drop(worker.stack.replace((self.make)(&assembly, &worker.clients)));
         }
         *current = Current::new(&loaded, assembly);
         let restart = loaded.config.server.needs_restart(&self.started);

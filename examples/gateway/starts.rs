@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::assemble::Assembly;
+use crate::assemble::{Assembly, Clients};
 use crate::config::Config;
 use crate::config::tests::generate::{Numbers, file};
 
@@ -25,9 +25,11 @@ fn every_file_without_faults_becomes_stacks() {
                     accepted.set(accepted.get() + 1);
                     let assembly = Assembly::new(&loaded.config, None);
                     let assembly = assembly.map_err(|error| TestCaseError::fail(format!("{error}:\n{text}")))?;
-                    drop(assembly.worker());
+                    let clients = assembly.clients(&Clients::new());
+                    drop(assembly.worker(&clients));
                     let again = Assembly::new(&loaded.config, Some(&assembly));
-                    drop(again.map_err(|error| TestCaseError::fail(format!("again: {error}:\n{text}")))?.worker());
+                    let again = again.map_err(|error| TestCaseError::fail(format!("again: {error}:\n{text}")))?;
+                    drop(again.worker(&again.clients(&clients)));
                 }
             }
             Ok(())

@@ -20,6 +20,7 @@ use super::h1::head::Head;
 use super::h1::upload::Upload;
 use super::limit::Grant;
 use super::pool::Pool;
+use super::server::Server;
 use super::upgraded::Switched;
 use crate::proxy::fields::strip_hop_by_hop;
 use crate::upgraded::{Upgraded, names_websocket};
@@ -50,6 +51,18 @@ impl Client {
         let pool = Pool::new(upstream.servers().len(), upstream.0.settings.keep_alive_timeout);
         upstream.register(&pool);
         Self(Arc::new(Shared { upstream, pool }))
+    }
+
+    /// Takes over the connections of `old`, the idle ones now and those in use when they become idle, to the servers that
+    /// this one's upstream has [adopted](super::UpstreamBuilder::adopt): a reload opens none anew. The others are closed.
+    ///
+    /// Both must belong to one runtime, and it must be called there.
+    #[must_use]
+    pub fn adopt(self, old: &Self) -> Self {
+        let own = self.upstream().servers();
+        let here = |server: &Arc<Server>| own.iter().position(|own| Arc::ptr_eq(own, server));
+        old.0.pool.hand_over(&self.0.pool, old.upstream().servers().iter().map(here).collect());
+        self
     }
 
     /// The servers it sends to.

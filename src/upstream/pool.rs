@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use super::h1::connection::Connection;
@@ -15,6 +15,15 @@ pub(super) struct Pool {
     sweeping: AtomicBool,
     /// How many sweeps there were: by these a connection's age is counted, so that none has to read the clock.
     sweeps: AtomicU64,
+    heir: OnceLock<Heir>,
+}
+
+/// Who has taken over from a pool: what is put into that goes here.
+#[derive(Debug)]
+struct Heir {
+    pool: Weak<Pool>,
+    /// By which index it knows the server of each index, if it does.
+    servers: Box<[Option<usize>]>,
 }
 
 /// The idle connections to one server, each with the number of sweeps before it was put here.
@@ -24,7 +33,8 @@ struct Shelf(Mutex<VecDeque<(Box<Connection>, u64)>>);
 impl Pool {
     pub(super) fn new(servers: usize, keep_alive: Duration) -> Arc<Self> {
         let servers = (0..servers).map(|_| Shelf::default()).collect();
-        Arc::new(Self { servers, keep_alive, sweeping: AtomicBool::new(false), sweeps: AtomicU64::new(0) })
+        let (sweeping, sweeps) = (AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Self { servers, keep_alive, sweeping, sweeps, heir: OnceLock::new() })
     }
 
     /// The connection that was used last, if one is still open. One that is too old is closed by the sweep, and is as good
@@ -36,7 +46,9 @@ impl Pool {
                 return Some(connection);
             }
         }
-        None
+        drop(idle);
+        // Requests that began before the heir took over find there what was theirs.
+        self.heir.get()?.take(server)
     }
 
     /// Keeps a connection for the next request.
@@ -44,8 +56,29 @@ impl Pool {
         if self.keep_alive.is_zero() {
             return;
         }
-        self.servers[server].idle().push_back((connection, self.sweeps.load(Ordering::Relaxed)));
+        let mut idle = self.servers[server].idle();
+        // Looked at under the lock, by which all that is idle is handed over.
+        if let Some(heir) = self.heir.get() {
+            drop(idle);
+            heir.put(server, connection);
+            return;
+        }
+        idle.push_back((connection, self.sweeps.load(Ordering::Relaxed)));
+        drop(idle);
         self.sweep_later();
+    }
+
+    /// Hands over all connections, those that come back later as well. `servers` says which of the heir's servers each of
+    /// these is; connections to others are closed. Only the first heir gets any.
+    pub(super) fn hand_over(&self, heir: &Arc<Self>, servers: Box<[Option<usize>]>) {
+        if self.heir.set(Heir { pool: Arc::downgrade(heir), servers }).is_err() {
+            return;
+        }
+        let Some(heir) = self.heir.get() else { return };
+        for (server, shelf) in self.servers.iter().enumerate() {
+            let idle = std::mem::take(&mut *shelf.idle());
+            idle.into_iter().for_each(|(connection, _)| heir.put(server, connection));
+        }
     }
 
     /// Closes the connection that was idle longest.
@@ -89,6 +122,21 @@ impl Pool {
         self.sweeping.store(false, Ordering::Release);
         let any = self.servers.iter().any(|shelf| !shelf.idle().is_empty());
         any && !self.sweeping.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Heir {
+    fn take(&self, server: usize) -> Option<Box<Connection>> {
+        self.pool.upgrade()?.take(self.servers[server]?)
+    }
+
+    /// Closes what the heir has no use for.
+    fn put(&self, server: usize, connection: Box<Connection>) {
+        if let Some(server) = self.servers[server]
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.put(server, connection);
+        }
     }
 }
 

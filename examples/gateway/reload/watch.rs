@@ -52,18 +52,28 @@ impl Watch {
             self.settle().await;
             // A folder may have come, or been replaced. That this fails has been told when it was tried first.
             let _ = self.watch_folders();
-            if self.have_changed() {
-                return;
+            let mut found = self.stamps();
+            if self.are_as_read(&found) {
+                continue;
+            }
+            // It may have been seen half written: what counts is what stays.
+            loop {
+                tokio::time::sleep(QUIET).await;
+                let again = self.stamps();
+                if again == found {
+                    return;
+                }
+                found = again;
             }
         }
     }
 
-    fn have_changed(&self) -> bool {
-        let is_another = |(file, read): (&PathBuf, &Option<Stamp>)| {
-            let now = Stamp::of(file);
-            now.is_some() && now != *read
-        };
-        self.files.iter().any(is_another)
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        self.files.keys().map(|file| Stamp::of(file)).collect()
+    }
+
+    fn are_as_read(&self, found: &[Option<Stamp>]) -> bool {
+        self.files.values().zip(found).all(|(read, found)| found.is_none() || found == read)
     }
 
     async fn settle(&self) {

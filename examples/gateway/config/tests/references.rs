@@ -173,10 +173,8 @@ fn a_route_that_can_never_match_is_warned_of() {
     );
     assert_eq!(
         warnings(route("path = \"/a%2Fb\"")),
-        [
-            "gateway.toml:3:1: [routes.users] can never match, since it refuses the encoded slash of its own path; \
-             write encoded_slashes = \"keep\""
-        ]
+        ["gateway.toml:3:1: [routes.users] can never match, since it refuses the encoded slash of its own path; \
+             write encoded_slashes = \"keep\""]
     );
     accepted(route("path = \"/a%2Fb\"\nencoded_slashes = \"keep\""));
     accepted(health(""));
