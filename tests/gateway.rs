@@ -44,8 +44,10 @@ fn the_demo_prints_commands_that_work_as_printed() {
     shows("6.6.6.6", "x-forwarded-for: 127.0.0.1");
     shows("/count", "100000 bytes");
     shows("/slow", "504 Gateway Timeout");
+    shows("/report", "x-cache: MISS");
+    shows("/report", "x-cache: HIT");
     shows("/nowhere", "\"error\":\"route_not_found\"");
-    assert_eq!(commands.len(), 7, "a command that is not looked at here");
+    assert_eq!(commands.len(), 8, "a command that is not looked at here");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::{Service, ServiceBuilder};
 use tower_gateway::BoxError;
+use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::request_id::RequestIdLayer;
@@ -29,6 +30,7 @@ pub(crate) struct Assembly {
     client_ip: ClientIpLayer,
     request_id: RequestIdLayer,
     health: Health,
+    cache: (config::Cache, CacheLayer),
     upstreams: BTreeMap<String, Upstream>,
     routes: Router<RouteLayers>,
 }
@@ -38,6 +40,7 @@ pub(crate) struct Assembly {
 struct RouteLayers {
     encoded_slashes: EncodedSlashes,
     ip_filter: Option<IpFilterLayer>,
+    cache: Option<CacheLayer>,
     proxy: Endpoint<()>,
     upstream: String,
 }
@@ -50,10 +53,10 @@ impl Assembly {
             let old = old.and_then(|old| old.upstreams.get(name));
             Ok((name.clone(), layers::upstream(settings, old)?))
         });
-        let routes = config
-            .routes
-            .iter()
-            .map(|(name, route)| Ok((layers::route(name, &route.matching)?, RouteLayers::new(config, route)?)));
+        let cache = layers::cache(&config.cache, old.map(|old| (&old.cache.0, &old.cache.1)));
+        let routes = config.routes.iter().map(|(name, route)| {
+            Ok((layers::route(name, &route.matching)?, RouteLayers::new(config, name, route, &cache)?))
+        });
         let health = Health::new(&config.health);
         Ok(Self {
             client_ip: layers::client_ip(&config.server),
@@ -64,6 +67,7 @@ impl Assembly {
             },
             upstreams: upstreams.collect::<Result<_, BoxError>>()?,
             routes: Router::new(routes.collect::<Result<Vec<_>, BoxError>>()?),
+            cache: (config.cache, cache),
         })
     }
 
@@ -116,10 +120,11 @@ impl Assembly {
 }
 
 impl RouteLayers {
-    fn new(config: &Config, route: &config::Route) -> Result<Self, BoxError> {
+    fn new(config: &Config, name: &str, route: &config::Route, cache: &CacheLayer) -> Result<Self, BoxError> {
         Ok(Self {
             encoded_slashes: route.encoded_slashes,
             ip_filter: route.ip.as_ref().map(layers::ip_filter),
+            cache: route.cache.as_ref().map(|own| layers::route_cache(cache, own, name, &route.matching)),
             proxy: layers::proxy(config, route)?,
             upstream: route.upstream.clone(),
         })
@@ -132,6 +137,8 @@ impl RouteLayers {
         let stack = ServiceBuilder::new()
             // Before anything is spent on a request that is not let in.
             .layer(optional.layer(&self.ip_filter))
+            // After whatever decides who is let in: what is stored answers for the origin, and for nothing before it.
+            .layer(optional.layer(&self.cache))
             // Last of all, so that no layer before it can put back what must not reach the origin.
             .service(proxy.clone());
         optional.service(stack, proxy, self.encoded_slashes)

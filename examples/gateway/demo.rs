@@ -58,6 +58,8 @@ the demo's origin is http://{origin}
     head -c 100000 /dev/zero | curl -s -T - http://{gateway}/api/count
   an origin that takes too long is a 504 after two seconds
     curl -i http://{gateway}/api/slow
+  a report that takes half a second is made once in ten: X-Cache says MISS, then HIT
+    curl -si http://{gateway}/api/report; curl -si http://{gateway}/api/report
   an unknown route is a 404 that says so
     curl -i http://{gateway}/nowhere
 
@@ -75,6 +77,12 @@ fn origin_app() -> Router {
         .route("/echo", any(echo))
         .route("/count", any(count))
         .route("/slow", get(slow))
+        .route("/report", get(report))
+}
+
+async fn report() -> impl IntoResponse {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    ([("cache-control", "max-age=10")], "all is well\n")
 }
 
 async fn user(UrlPath(id): UrlPath<u64>) -> impl IntoResponse {

@@ -1,6 +1,7 @@
 //! From the tables of the configuration to layers and what they share.
 
 use tower_gateway::BoxError;
+use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
 use tower_gateway::ip_filter::{CidrSet, IpFilterLayer};
 use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
@@ -9,6 +10,7 @@ use tower_gateway::route::Route;
 use tower_gateway::serve::Server;
 use tower_gateway::upstream::{Balance, Upstream};
 
+use crate::config::cache::RouteCache;
 use crate::config::ip::IpRules;
 use crate::config::matching::{Matching, PathMatch};
 use crate::config::server::ClientIpFrom;
@@ -32,6 +34,36 @@ pub(crate) fn request_id(settings: &config::RequestId) -> RequestIdLayer {
 pub(crate) fn ip_filter(rules: &IpRules) -> IpFilterLayer {
     let (allow, deny) = (rules.allow.iter().copied(), rules.deny.iter().copied());
     IpFilterLayer::new().allow(allow.collect::<CidrSet>()).deny(deny.collect::<CidrSet>())
+}
+
+/// What all routes with a cache share: the memory, and what is being fetched. Another size begins with nothing.
+pub(crate) fn cache(settings: &config::Cache, old: Option<(&config::Cache, &CacheLayer)>) -> CacheLayer {
+    let cache = CacheLayer::in_memory(settings.memory);
+    match old {
+        Some((before, old)) if before.memory == settings.memory => cache.adopt(old),
+        _ => cache,
+    }
+    .x_cache(settings.x_cache)
+}
+
+/// A route's part of it.
+pub(crate) fn route_cache(shared: &CacheLayer, settings: &RouteCache, name: &str, matching: &Matching) -> CacheLayer {
+    let mut cache = shared
+        .clone()
+        .ttl_statuses(settings.statuses.iter().copied())
+        .max_body(settings.max_body.unwrap_or(u64::MAX))
+        .authenticated(settings.authenticated);
+    if let Some(ttl) = settings.ttl {
+        cache = cache.ttl(ttl);
+    }
+    if let Some(window) = settings.stale_while_revalidate {
+        cache = cache.stale_while_revalidate(window);
+    }
+    if let Some(window) = settings.stale_if_error {
+        cache = cache.stale_if_error(window);
+    }
+    // Another route may answer the same URIs.
+    if matching.headers.is_empty() { cache } else { cache.partition(name) }
 }
 
 /// Which requests a route is for.

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 use tower_gateway::body::ResponseBody;
+use tower_gateway::cache::CacheLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::{ProxyBody, ProxyFuture, ProxyService};
 use tower_gateway::serve::ServeBody;
@@ -62,6 +64,14 @@ impl Optional {
 pub(crate) trait Switch: Clone {
     /// The layer, switched off.
     fn off() -> Self;
+}
+
+impl Switch for CacheLayer {
+    fn off() -> Self {
+        // One for all: a store that nobody uses still has its tables.
+        static OFF: LazyLock<CacheLayer> = LazyLock::new(|| CacheLayer::in_memory(0).enabled(false));
+        OFF.clone()
+    }
 }
 
 impl Switch for IpFilterLayer {

@@ -271,6 +271,7 @@ impl<St: CacheStore> CacheLayer<St> {
         self
     }
 
+    gate_setters!();
     gate_setters!(answers);
 
     /// Purges and statistics of the running cache.

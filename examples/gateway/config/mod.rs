@@ -45,6 +45,7 @@
 
 mod access_log;
 mod address;
+pub(crate) mod cache;
 mod check;
 mod count;
 #[allow(dead_code, reason = "for tables of layers to come")]
@@ -97,6 +98,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub(crate) use self::cache::Cache;
 pub(crate) use self::fault::{Faults, Finding};
 pub(crate) use self::forwarded::Forwarded;
 pub(crate) use self::health::Health;
@@ -124,6 +126,7 @@ pub(crate) struct Config {
     pub(crate) reload: Reload,
     pub(crate) request_id: RequestId,
     pub(crate) forwarded: Forwarded,
+    pub(crate) cache: Cache,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// Never empty.
     pub(crate) routes: BTreeMap<String, Route>,
@@ -201,18 +204,8 @@ impl Config {
 }
 
 impl Table for Config {
-    const NOT_BUILT: &'static [&'static str] = &[
-        "listeners",
-        "admin",
-        "redis",
-        "jwt",
-        "api_keys",
-        "identity_headers",
-        "cors",
-        "audit",
-        "cache",
-        "rate_limits",
-    ];
+    const NOT_BUILT: &'static [&'static str] =
+        &["listeners", "admin", "redis", "jwt", "api_keys", "identity_headers", "cors", "audit", "rate_limits"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let server = keys.table::<Server>("server", "where the gateway listens, and what it allows a connection");
@@ -221,6 +214,7 @@ impl Table for Config {
         let request_id = keys.table::<RequestId>("request_id", "the id that a request keeps on its whole way");
         let forwarded = keys.table::<Forwarded>("forwarded", "what upstreams are told about a request's way");
         keys.table::<AccessLog>("access_log", "one line a request");
+        let cache = keys.table::<Cache>("cache", "the memory for the responses that routes with a cache store");
         let upstreams = keys.named::<Upstream>("upstreams", "the servers that answer, by name");
         let routes = keys.named_with_defaults::<Entry>("routes", "which requests go where, by name");
 
@@ -245,6 +239,7 @@ impl Table for Config {
             reload: reload?,
             request_id: request_id?,
             forwarded: forwarded?,
+            cache: cache?,
             upstreams: by_name(upstreams)?,
             routes: by_name(routes.into_iter().map(|entry| entry.and_then(|entry| entry.route)).collect())?,
         })

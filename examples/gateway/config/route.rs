@@ -2,6 +2,7 @@
 
 use tower_gateway::strict::EncodedSlashes;
 
+use super::cache::RouteCache;
 use super::forms::{Locate, Located};
 use super::ip::IpRules;
 use super::matching::Matching;
@@ -24,6 +25,7 @@ pub(crate) struct Route {
     pub(crate) encoded_slashes: EncodedSlashes,
     pub(crate) timeouts: Timeouts,
     pub(crate) ip: Option<IpRules>,
+    pub(crate) cache: Option<RouteCache>,
 }
 
 /// A route as it was read, for the checks that look at several.
@@ -41,18 +43,8 @@ impl Entry {
 }
 
 impl Table for Entry {
-    const NOT_BUILT: &'static [&'static str] = &[
-        "respond",
-        "redirect",
-        "rewrite_path",
-        "rate_limit",
-        "plugins",
-        "cors",
-        "auth",
-        "cache",
-        "concurrency",
-        "request",
-    ];
+    const NOT_BUILT: &'static [&'static str] =
+        &["respond", "redirect", "rewrite_path", "rate_limit", "plugins", "cors", "auth", "concurrency", "request"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let matching = Matching::read(keys);
@@ -67,6 +59,7 @@ impl Table for Entry {
         let timeouts = keys.table::<Timeouts>("timeouts", "the deadlines of its requests; false: none");
         let timeouts = if keys.is_off("timeouts") { Some(Timeouts::OFF) } else { timeouts };
         let ip = keys.optional::<IpRules>("ip", "whose address is let in; the others: 403");
+        let cache = keys.optional::<RouteCache>("cache", "what of its answers is stored, and for how long");
         keys.table::<Response>("response", "what is done to its answers, the gateway's own too");
 
         if let (Some(prefix), Some(matching)) = (&strip_prefix, &matching) {
@@ -80,6 +73,7 @@ impl Table for Entry {
                 encoded_slashes: encoded_slashes.0,
                 timeouts: timeouts?,
                 ip,
+                cache,
             })
         };
         let route = route();

@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use tower_gateway::cache::Authenticated;
 use tower_gateway::strict::EncodedSlashes;
 
+use super::super::cache::{Cache, RouteCache};
 use super::super::ip::IpRules;
 use super::super::matching::{Matching, PathMatch};
 use super::super::route::Route;
@@ -53,6 +55,10 @@ via = false
 [access_log]
 format = "off"
 
+[cache]
+memory = "1GiB"
+x_cache = false
+
 [upstreams.users]
 servers = ["http://127.0.0.1:3001", { url = "http://127.0.0.1:3002/base/", weight = 2 }]
 balance = "round_robin"
@@ -84,6 +90,14 @@ timeouts.upgrade_idle = "5m"
 [routes.users.response]
 response_time = false
 server_timing = false
+[routes.users.cache]
+ttl = "30s"
+statuses = [200, 404]
+max_body = "none"
+stale_while_revalidate = "5s"
+stale_if_error = "60s"
+authenticated = "per_subject"
+
 [routes.users.ip]
 allow = ["10.0.0.0/8", "::1"]
 deny = ["10.1.0.0/16"]
@@ -141,6 +155,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
     let correlation_id = HeaderName::from_static("x-correlation-id");
     assert_eq!(config.request_id, RequestId { enabled: false, header: correlation_id });
     assert_eq!(config.forwarded, Forwarded { x_forwarded: false, forwarded: true, via: false });
+    assert_eq!(config.cache, Cache { memory: 1 << 30, x_cache: false });
     assert_eq!(
         config.upstreams["users"],
         Upstream {
@@ -178,6 +193,14 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             ip: Some(IpRules {
                 allow: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
                 deny: vec!["10.1.0.0/16".parse().unwrap()],
+            }),
+            cache: Some(RouteCache {
+                ttl: seconds(30),
+                statuses: vec![StatusCode::OK, StatusCode::NOT_FOUND],
+                max_body: None,
+                stale_while_revalidate: seconds(5),
+                stale_if_error: seconds(60),
+                authenticated: Authenticated::PerSubject,
             }),
         }
     );
@@ -223,6 +246,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
     let request_id = HeaderName::from_static("x-request-id");
     assert_eq!(config.request_id, RequestId { enabled: true, header: request_id });
     assert_eq!(config.forwarded, Forwarded { x_forwarded: true, forwarded: false, via: true });
+    assert_eq!(config.cache, Cache { memory: 256 << 20, x_cache: true });
     assert_eq!(
         config.upstreams["users"],
         Upstream {
@@ -257,6 +281,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
                 upgrade_idle: seconds(3600),
             },
             ip: None,
+            cache: None,
         }
     );
 }
