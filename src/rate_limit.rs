@@ -81,4 +81,6 @@ pub use self::limit::{AnswerHead, Limit, MissingKey};
 pub use self::quota::{Algorithm, Quota, QuotaError};
 pub use self::service::RateLimit;
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder, WhenFull};
+#[cfg(feature = "redis")]
+pub use self::store::redis::{RedisStore, RedisStoreFuture};
 pub use self::store::{AsyncStore, BoxStore, Boxed, Store, StoreError};

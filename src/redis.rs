@@ -102,6 +102,17 @@ impl Redis {
         self.0.circuit.is_down()
     }
 
+    /// Fails at once while the server is taken as down, and sees to it that it is tried in the background.
+    pub(crate) fn ensure_up(&self) -> Result<(), RedisError> {
+        if !self.is_down() {
+            return Ok(());
+        }
+        if let Some(ticket) = self.0.circuit.take_probe() {
+            self.spawn(probe::until_up(self.clone(), ticket));
+        }
+        Err(RedisError::Down)
+    }
+
     /// True when keys are spread over the nodes of a cluster: what one command or script touches has to be in one slot.
     pub fn is_cluster(&self) -> bool {
         self.0.target.is_cluster()
@@ -121,10 +132,7 @@ impl Redis {
 
     /// Within the deadline, and counted by the circuit.
     async fn on_a_link<T>(&self, call: impl AsyncFnOnce(Link) -> Result<T, RedisError>) -> Result<T, RedisError> {
-        if self.is_down() {
-            self.ensure_probe();
-            return Err(RedisError::Down);
-        }
+        self.ensure_up()?;
         let slot = self.slot();
         let outcome = tokio::time::timeout(self.0.timeout, async {
             let (generation, link) = slot.link(self).await?;
@@ -146,7 +154,7 @@ impl Redis {
         if self.0.circuit.failed() {
             // What is still on these connections is not waited for by anybody.
             self.slots_mut(Vec::clear);
-            self.ensure_probe();
+            let _ = self.ensure_up();
         }
     }
 
@@ -172,12 +180,6 @@ impl Redis {
 
     fn slots_mut<T>(&self, change: impl FnOnce(&mut Vec<(Id, Arc<Slot>)>) -> T) -> T {
         change(&mut self.0.slots.write().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn ensure_probe(&self) {
-        if let Some(ticket) = self.0.circuit.take_probe() {
-            self.spawn(probe::until_up(self.clone(), ticket));
-        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

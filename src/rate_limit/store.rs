@@ -2,6 +2,8 @@
 
 mod boxed;
 pub(super) mod memory;
+#[cfg(feature = "redis")]
+pub(super) mod redis;
 
 use std::future::Future;
 

@@ -148,3 +148,39 @@ fn command(port: u16, arguments: &[&str]) -> std::io::Result<String> {
     stream.read_exact(&mut bulk)?;
     Ok(String::from_utf8_lossy(&bulk).into_owned())
 }
+
+/// Three servers that share the slots of a cluster, without replicas.
+pub struct RedisCluster {
+    pub nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    pub fn start() -> Self {
+        let nodes: Vec<_> = (0..3).map(|_| RedisServer::with(&["--cluster-enabled", "yes"])).collect();
+        for (n, node) in nodes.iter().enumerate() {
+            let slots: Vec<_> =
+                (0..16_384).filter(|slot| slot * 3 / 16_384 == n).map(|slot: usize| slot.to_string()).collect();
+            let mut command = vec!["CLUSTER", "ADDSLOTS"];
+            command.extend(slots.iter().map(String::as_str));
+            assert_eq!(node.command(&command), "+OK");
+            for other in &nodes[..n] {
+                assert_eq!(node.command(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]), "+OK");
+            }
+        }
+        let end = Instant::now() + Duration::from_secs(30);
+        let agrees = |node: &RedisServer| {
+            let info = node.command(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        while !nodes.iter().all(agrees) {
+            assert!(Instant::now() < end, "the nodes do not come together");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { nodes }
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        format!("redis-cluster://{}", hosts.join(","))
+    }
+}

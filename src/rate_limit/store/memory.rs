@@ -1,7 +1,7 @@
 //! Counting in this process.
 
 mod sync;
-mod table;
+pub(super) mod table;
 
 use std::fmt;
 use std::future::{Ready, ready};
@@ -263,8 +263,8 @@ impl Inner {
     fn cell(&self, charge: &Charge) -> Cell {
         let (bits, quota) = (charge.key.bits(), &charge.quota);
         match quota.counted_by() {
-            Algorithm::Gcra => Cell::new(bits ^ u128::from(quota.pace().unit()), self.secret, quota.pace().scale()),
-            _ => Cell::new(bits ^ (u128::from(quota.window_nanos()) << 16), self.secret, 0),
+            Algorithm::Gcra => Cell::new(bits, quota.pace().unit(), self.secret, quota.pace().scale()),
+            _ => Cell::new(bits, quota.window_nanos(), self.secret, 0),
         }
     }
 

@@ -10,7 +10,7 @@ use super::table::{Cell, Table};
 const LIMIT: u64 = 2;
 
 fn cell(n: u128) -> Cell {
-    Cell::new(n, 1, 0)
+    Cell::new(n, 0, 1, 0)
 }
 
 fn table() -> Arc<Table<1>> {

@@ -19,28 +19,31 @@ const MOST_SHARDS: usize = 4096;
 
 /// Where a key is counted. Never all zero, which is what an empty slot is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cell([u64; 2]);
+pub(in crate::rate_limit::store) struct Cell([u64; 2]);
 
 impl Cell {
     const NONE: Self = Self([0, 0]);
 
+    /// Of a key and what tells the units apart in which it is counted.
+    ///
     /// Spread by a secret odd number (multiply-shift hashing), so that whoever chooses the bits does not choose the place.
     /// `scale` is kept in the key itself, for whoever reads the words by it.
-    pub(super) fn new(bits: u128, secret: u128, scale: u16) -> Self {
-        let bits = bits.wrapping_mul(secret);
+    pub(in crate::rate_limit::store) fn new(bits: u128, units: u64, secret: u128, scale: u16) -> Self {
+        let units = u128::from(units).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let bits = (bits ^ units).wrapping_mul(secret);
         let low = (bits as u64) & !0xffff | u64::from(scale);
         Self([((bits >> 64) as u64).max(1), low])
     }
 
-    pub(super) fn scale(self) -> u16 {
+    pub(in crate::rate_limit::store) fn scale(self) -> u16 {
         self.0[1] as u16
     }
 }
 
 /// When what these words of a cell say has ended, in nanoseconds.
-pub(super) type Ends<const W: usize> = fn(Cell, [u64; W]) -> u64;
+pub(in crate::rate_limit::store) type Ends<const W: usize> = fn(Cell, [u64; W]) -> u64;
 
-pub(super) struct Table<const W: usize> {
+pub(in crate::rate_limit::store) struct Table<const W: usize> {
     shards: Box<[Shard<W>]>,
 }
 
@@ -48,7 +51,7 @@ pub(super) struct Table<const W: usize> {
 #[repr(align(64))]
 struct Shard<const W: usize>(RwLock<Slots<W>>);
 
-pub(super) struct Slots<const W: usize> {
+pub(in crate::rate_limit::store) struct Slots<const W: usize> {
     slots: Box<[Slot<W>]>,
     used: usize,
     most: usize,
@@ -63,11 +66,11 @@ struct Slot<const W: usize> {
 
 /// There is no room for another key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(in crate::rate_limit::store) struct Full;
 
 impl<const W: usize> Table<W> {
     /// At most `most` keys, divided evenly among the shards.
-    pub(super) fn new(most: usize, ends: Ends<W>) -> Self {
+    pub(in crate::rate_limit::store) fn new(most: usize, ends: Ends<W>) -> Self {
         let shards = (most / KEYS_OF_A_SHARD).clamp(1, MOST_SHARDS);
         // The largest power of two that is no more.
         let shards = 1 << shards.ilog2();
@@ -76,11 +79,11 @@ impl<const W: usize> Table<W> {
         Self { shards: (0..shards).map(|_| shard()).collect() }
     }
 
-    pub(super) fn shard_of(&self, cell: Cell) -> usize {
+    pub(in crate::rate_limit::store) fn shard_of(&self, cell: Cell) -> usize {
         (cell.0[0] >> 40) as usize & (self.shards.len() - 1)
     }
 
-    pub(super) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Slots<W>> {
+    pub(in crate::rate_limit::store) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Slots<W>> {
         // Nothing panics while a lock is held: words are numbers, and what they mean is computed outside.
         self.shards[shard].0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -102,7 +105,11 @@ impl<const W: usize> Table<W> {
 
 impl Table<1> {
     /// Changes the word of a known cell until nobody else has changed it meanwhile. None when it is not known.
-    pub(super) fn update<T>(&self, cell: Cell, mut change: impl FnMut(u64) -> (Option<u64>, T)) -> Option<T> {
+    pub(in crate::rate_limit::store) fn update<T>(
+        &self,
+        cell: Cell,
+        mut change: impl FnMut(u64) -> (Option<u64>, T),
+    ) -> Option<T> {
         let slots = self.read(self.shard_of(cell));
         let [word] = &slots.slots[slots.find(cell)?].words;
         let mut seen = word.load(Ordering::Relaxed);
@@ -119,12 +126,12 @@ impl Table<1> {
 }
 
 impl<const W: usize> Slots<W> {
-    pub(super) fn get(&self, cell: Cell) -> Option<[u64; W]> {
+    pub(in crate::rate_limit::store) fn get(&self, cell: Cell) -> Option<[u64; W]> {
         self.find(cell).map(|at| self.slots[at].load())
     }
 
     /// True when there is no room for `cell`, even once a few that have ended by `now` are forgotten.
-    pub(super) fn is_full_for(&mut self, cell: Cell, now: u64) -> bool {
+    pub(in crate::rate_limit::store) fn is_full_for(&mut self, cell: Cell, now: u64) -> bool {
         if self.used < self.most || self.find(cell).is_some() {
             return false;
         }
@@ -134,7 +141,7 @@ impl<const W: usize> Slots<W> {
 
     /// Writes the words of `cell`. Where it is new, a few others are looked through, and forgotten if they have ended by
     /// `now`; if there is no room even so, it is not written.
-    pub(super) fn put(&mut self, cell: Cell, words: [u64; W], now: u64) -> Result<(), Full> {
+    pub(in crate::rate_limit::store) fn put(&mut self, cell: Cell, words: [u64; W], now: u64) -> Result<(), Full> {
         if let Some(at) = self.find(cell) {
             self.slots[at].store(words);
             return Ok(());
@@ -151,7 +158,7 @@ impl<const W: usize> Slots<W> {
     }
 
     /// Forgets the one of a few that would have ended soonest.
-    pub(super) fn forget_soonest(&mut self) {
+    pub(in crate::rate_limit::store) fn forget_soonest(&mut self) {
         let sampled = (0..self.slots.len()).map(|n| (self.hand + n) % self.slots.len());
         let used = sampled.filter(|&at| self.slots[at].is_used()).take(SAMPLED);
         if let Some(at) = used.min_by_key(|&at| self.ends_at(at)) {
@@ -160,7 +167,7 @@ impl<const W: usize> Slots<W> {
         }
     }
 
-    pub(super) fn remove_cell(&mut self, cell: Cell) {
+    pub(in crate::rate_limit::store) fn remove_cell(&mut self, cell: Cell) {
         if let Some(at) = self.find(cell) {
             self.remove(at);
         }

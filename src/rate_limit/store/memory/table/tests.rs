@@ -9,7 +9,7 @@ fn ends(_: Cell, [ends]: [u64; 1]) -> u64 {
 }
 
 fn cell(n: u64) -> Cell {
-    Cell::new(u128::from(n), 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835, 0)
+    Cell::new(u128::from(n), 0, 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835, 0)
 }
 
 /// A slot that is being looked for is found wherever others have come and gone.

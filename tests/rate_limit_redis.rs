@@ -1,0 +1,460 @@
+//! Limits that several gateways share: exact across them, and bearable when their Redis fails.
+
+#[path = "support/redis.rs"]
+mod server;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use http::{Request, Response};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_gateway::rate_limit::{
+    Algorithm, Charge, Digest, Limit, MemoryStore, OnStoreError, Quota, RateLimitLayer, RedisStore, Store,
+};
+use tower_gateway::redis::Redis;
+use tower_gateway::{ClientIp, RequestContext};
+
+use server::{RedisCluster, RedisServer};
+
+const DEADLINE: Duration = Duration::from_millis(100);
+/// What the scheduler of a busy machine may add.
+const GRACE: Duration = Duration::from_millis(150);
+
+fn store(server: &RedisServer) -> RedisStore {
+    RedisStore::new(Redis::builder(&server.url()).unwrap().timeout(DEADLINE).key_prefix("t:").build())
+}
+
+fn key(n: u64) -> Digest {
+    Digest::from_bits(u128::from(n))
+}
+
+fn charge(n: u64, quota: Quota) -> Charge {
+    Charge::new(key(n), quota)
+}
+
+/// As the layer asks: first here, then there.
+async fn admits(store: &RedisStore, charges: &[Charge]) -> bool {
+    match store.now(charges) {
+        Some(decision) => decision.admitted,
+        None => store.acquire(charges).await.unwrap().admitted,
+    }
+}
+
+async fn flood(store: &RedisStore, charges: &[Charge]) -> u64 {
+    let mut admitted = 0;
+    while admits(store, charges).await {
+        admitted += 1;
+    }
+    admitted
+}
+
+fn each_algorithm(limit: u32) -> [Quota; 3] {
+    let quota = Quota::per_hour(limit);
+    [quota, quota.algorithm(Algorithm::SlidingWindow).unwrap(), quota.algorithm(Algorithm::FixedWindow).unwrap()]
+}
+
+fn from(peer: u64) -> Request<()> {
+    let mut request = Request::new(());
+    let peer = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0a00_0000 + peer as u32), 4711));
+    RequestContext::of(request.extensions_mut()).set_client_ip(ClientIp::from_peer(peer, 64));
+    request
+}
+
+async fn status(layer: &RateLimitLayer<RedisStore>, peer: u64) -> u16 {
+    let service = layer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));
+    service.oneshot(from(peer)).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn gateways_share_one_count_by_any_algorithm() {
+    let server = RedisServer::start();
+    let (one, two) = (store(&server), store(&server));
+    for quota in each_algorithm(10) {
+        for round in 0..3 {
+            for store in [&one, &two] {
+                let decision = store.acquire(&[charge(1, quota)]).await.unwrap();
+                assert!(decision.admitted, "{round} {quota:?} {decision:?}");
+            }
+        }
+        assert_eq!(flood(&one, &[charge(1, quota)]).await, 4, "{quota:?}");
+        assert!(!admits(&two, &[charge(1, quota)]).await);
+        assert_eq!(flood(&two, &[charge(2, quota)]).await, 10);
+    }
+}
+
+#[tokio::test]
+async fn several_quotas_admit_together_or_charge_nothing() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let [few, many, windowed] = [each_algorithm(3)[0], each_algorithm(100)[0], each_algorithm(50)[2]];
+    let all = [charge(1, few), charge(2, many), charge(3, windowed)];
+    assert_eq!(flood(&store, &all).await, 3);
+    let refused = store.acquire(&all).await.unwrap();
+    assert_eq!((refused.admitted, refused.charge, refused.remaining), (false, 0, 0));
+    assert_eq!(store.peek(&all[1..2]).await.unwrap().remaining, 97);
+    assert_eq!(store.peek(&all[2..]).await.unwrap().remaining, 47);
+}
+
+#[tokio::test]
+async fn a_refund_gives_back_a_debit_takes_and_a_reset_forgets() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    for quota in each_algorithm(10) {
+        let one = [charge(7, quota)];
+        assert_eq!(flood(&store, &one).await, 10);
+        assert_eq!(store.refund(&[charge(7, quota).cost(4)]).await.unwrap().remaining, 4);
+        assert_eq!(flood(&store, &one).await, 4, "and what was known to be refused is asked again");
+        assert_eq!(store.reset(&one).await.unwrap().remaining, 10);
+        assert_eq!(store.debit(&[charge(7, quota).cost(8)]).await.unwrap().remaining, 2);
+        assert_eq!(flood(&store, &one).await, 2);
+        assert_eq!(store.debit(&[charge(7, quota).cost(5)]).await.unwrap().remaining, 0);
+        assert!(!store.peek(&one).await.unwrap().admitted);
+        let beyond = store.acquire(&[charge(8, quota).cost(u64::MAX)]).await.unwrap();
+        assert!(!beyond.admitted && beyond.remaining == 10, "{beyond:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_million_a_second_is_a_quota_as_well() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let quota = Quota::per_second(1_000_000_000);
+    let decision = store.acquire(&[charge(1, quota)]).await.unwrap();
+    assert_eq!((decision.admitted, decision.remaining), (true, 999_999_999));
+    let most = store.acquire(&[charge(2, quota).cost(1_000_000_000)]).await.unwrap();
+    assert_eq!((most.admitted, most.remaining), (true, 0));
+}
+
+#[tokio::test]
+async fn keys_end_by_themselves_when_nothing_is_owed_any_more() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let quota = Quota::per_second(10);
+    for quota in
+        [quota, quota.algorithm(Algorithm::SlidingWindow).unwrap(), quota.algorithm(Algorithm::FixedWindow).unwrap()]
+    {
+        store.acquire(&[charge(1, quota)]).await.unwrap();
+    }
+    assert_eq!(server.command(&["DBSIZE"]), ":3");
+    let end = Instant::now() + Duration::from_secs(10);
+    while server.command(&["DBSIZE"]) != ":0" {
+        assert!(Instant::now() < end, "keys stay");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_out_of_quota_costs_no_trip_until_it_may_try_again() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let quota = Quota::new(2, Duration::from_millis(600)).unwrap();
+    assert_eq!(flood(&store, &[charge(1, quota)]).await, 2);
+    let before = server.calls("evalsha");
+    let mut refused = 0;
+    let begin = Instant::now();
+    while !admits(&store, &[charge(1, quota)]).await {
+        refused += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(refused > 1_000 && begin.elapsed() >= Duration::from_millis(200), "{refused} in {:?}", begin.elapsed());
+    assert!(server.calls("evalsha") - before <= 3, "{}", server.calls("evalsha") - before);
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_share_trips() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    admits(&store, &[charge(0, Quota::per_hour(1))]).await;
+    let before = server.calls("evalsha");
+    let quota = Quota::per_hour(100);
+    let admitted = join_all((0..640).map(|n| {
+        let store = store.clone();
+        async move { admits(&store, &[charge(n % 4, quota)]).await }
+    }));
+    assert_eq!(admitted.await.into_iter().filter(|admitted| *admitted).count(), 400);
+    assert_eq!(server.calls("evalsha") - before, 10);
+}
+
+#[tokio::test]
+async fn what_was_asked_is_charged_though_whoever_asked_has_left() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let quota = Quota::per_hour(10);
+    for _ in 0..3 {
+        drop(store.acquire(&[charge(1, quota)]));
+    }
+    assert_eq!(flood(&store, &[charge(1, quota)]).await, 7);
+}
+
+/// So many gateways, each with a runtime and a connection of its own, that ask for so long as fast as they can.
+fn never_exceeds(gateways: u64, lasting: Duration) {
+    let server = RedisServer::start();
+    let steady = Quota::per_second(500).burst(50).unwrap();
+    let fixed = Quota::per_second(400).algorithm(Algorithm::FixedWindow).unwrap();
+    let sliding = Quota::per_second(300).algorithm(Algorithm::SlidingWindow).unwrap();
+    // Alone, with others of the same key, and together in one request; with costs.
+    let mixes: [&[(u64, Quota, u64)]; 5] =
+        [&[(1, steady, 1)], &[(1, steady, 3)], &[(2, fixed, 1)], &[(1, steady, 1), (2, fixed, 2)], &[(3, sliding, 1)]];
+    let admitted: [AtomicU64; 4] = Default::default();
+    let over = AtomicBool::new(false);
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for gateway in 0..gateways {
+            let (server, admitted, over) = (&server, &admitted, &over);
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let store =
+                    RedisStore::new(Redis::builder(&server.url()).unwrap().timeout(Duration::from_secs(5)).build());
+                runtime.block_on(join_all((0..16).map(|caller| {
+                    let store = store.clone();
+                    async move {
+                        let mut round = gateway * 31 + caller;
+                        while !over.load(Ordering::Relaxed) {
+                            round += 7;
+                            let mix = mixes[round as usize % mixes.len()];
+                            let charges: Vec<_> =
+                                mix.iter().map(|&(n, quota, cost)| charge(n, quota).cost(cost)).collect();
+                            if admits(&store, &charges).await {
+                                for &(n, _, cost) in mix {
+                                    admitted[n as usize].fetch_add(cost, Ordering::Relaxed);
+                                }
+                            }
+                            // Answered here, it would never let the others run.
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                })));
+            });
+        }
+        std::thread::sleep(lasting);
+        over.store(true, Ordering::Relaxed);
+    });
+    let elapsed = begin.elapsed().as_secs_f64();
+    let [_, bucket, fixed, sliding] = admitted.map(AtomicU64::into_inner);
+    println!("{gateways} gateways, {elapsed:.3} s: bucket {bucket}, fixed {fixed}, sliding {sliding}");
+    assert!(bucket as f64 <= 50.0 + 500.0 * elapsed, "{bucket}");
+    // Less than that many windows were begun.
+    assert!(fixed <= 400 * (elapsed.ceil() as u64 + 1), "{fixed}");
+    assert!(sliding <= 300 * (elapsed.ceil() as u64 + 1), "{sliding}");
+    // Nor do they give out less than there is.
+    let lasting = lasting.as_secs_f64();
+    assert!(bucket as f64 >= 0.97 * 500.0 * lasting, "{bucket}");
+    assert!(fixed as f64 >= 0.97 * 400.0 * (lasting - 1.0), "{fixed}");
+    assert!(sliding as f64 >= 0.8 * 300.0 * (lasting - 1.0), "{sliding}");
+}
+
+/// A minute where `tests/run --long` asks for it.
+fn long_or(short: u64) -> Duration {
+    Duration::from_secs(if std::env::var_os("TOWER_GATEWAY_LONG").is_some() { 60 } else { short })
+}
+
+#[test]
+fn two_gateways_never_admit_one_more_than_the_quota() {
+    never_exceeds(2, long_or(3));
+}
+
+#[test]
+fn four_gateways_never_admit_one_more_than_the_quota() {
+    never_exceeds(4, long_or(3));
+}
+
+/// Requests at a steady pace through a layer, while something happens to the server. How each ended, and how long it took.
+struct Load {
+    begin: Instant,
+    answers: Vec<(Duration, u16, Duration)>,
+}
+
+impl Load {
+    async fn over(layer: &RateLimitLayer<RedisStore>, lasting: Duration, peers: u64) -> Self {
+        let begin = Instant::now();
+        let mut running = Vec::new();
+        let mut peer = 0;
+        while begin.elapsed() < lasting {
+            for _ in 0..4 {
+                peer += 1;
+                let layer = layer.clone();
+                running.push(tokio::spawn(async move {
+                    let sent = Instant::now();
+                    let status = status(&layer, peer % peers).await;
+                    (sent - begin, status, sent.elapsed())
+                }));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let answers = join_all(running).await.into_iter().map(Result::unwrap).collect();
+        Self { begin, answers }
+    }
+
+    fn longest(&self) -> Duration {
+        self.answers.iter().map(|(_, _, took)| *took).max().unwrap()
+    }
+
+    /// Of the requests that were sent in this time.
+    fn statuses(&self, from: Instant, to: Instant) -> Vec<u16> {
+        let sent = |at: &Duration| self.begin + *at >= from && self.begin + *at < to;
+        let mut statuses: Vec<_> =
+            self.answers.iter().filter(|(at, ..)| sent(at)).map(|(_, status, _)| *status).collect();
+        statuses.sort_unstable();
+        statuses.dedup();
+        statuses
+    }
+
+    /// When the last request with this status was sent, after `since`.
+    fn last(&self, status: u16, since: Instant) -> Option<Duration> {
+        let last = self.answers.iter().filter(|(_, own, _)| *own == status).map(|(at, ..)| self.begin + *at).max();
+        last.and_then(|last| last.checked_duration_since(since))
+    }
+}
+
+fn layer(store: RedisStore, on_store_error: OnStoreError) -> RateLimitLayer<RedisStore> {
+    RateLimitLayer::with_store([Limit::new("test", Quota::per_hour(1_000_000))], store).on_store_error(on_store_error)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stands_still_under_load_delays_nobody_past_the_deadline_and_comes_back_within_a_second() {
+    let server = RedisServer::start();
+    let layer = layer(store(&server), OnStoreError::Closed);
+    let (paused, resumed) = (Arc::new(std::sync::Mutex::new(None)), Arc::new(std::sync::Mutex::new(None)));
+    let happening = {
+        let (paused, resumed) = (paused.clone(), resumed.clone());
+        async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.pause();
+            *paused.lock().unwrap() = Some(Instant::now());
+            tokio::time::sleep(Duration::from_millis(1000)).await;
+            server.resume();
+            *resumed.lock().unwrap() = Some(Instant::now());
+            tokio::time::sleep(Duration::from_millis(1700)).await;
+            server
+        }
+    };
+    let (load, _server) = tokio::join!(Load::over(&layer, Duration::from_millis(3000), 100), happening);
+    let (paused, resumed) = (paused.lock().unwrap().unwrap(), resumed.lock().unwrap().unwrap());
+    let recovery = load.last(503, resumed).unwrap_or_default();
+    println!("paused: longest {:?}, recovery {recovery:?}", load.longest());
+    assert!(load.longest() < DEADLINE + GRACE, "{:?}", load.longest());
+    assert!(recovery < Duration::from_secs(1), "{recovery:?}");
+    let down = paused + DEADLINE + GRACE;
+    assert_eq!(load.statuses(down, resumed), [503]);
+    let slow = load
+        .answers
+        .iter()
+        .filter(|(at, _, took)| load.begin + *at > down && load.begin + *at < resumed && *took > GRACE);
+    assert_eq!(slow.count(), 0, "a server that is down costs nothing");
+    assert_eq!(load.statuses(resumed + Duration::from_secs(1), Instant::now()), [200]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_under_load_and_started_again_comes_back_within_a_second() {
+    let mut server = RedisServer::start();
+    let layer = layer(store(&server), OnStoreError::Open);
+    let restarted = Arc::new(std::sync::Mutex::new(None));
+    let counted = layer.handle();
+    let happening = {
+        let restarted = restarted.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            server.kill();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let before = counted.statistics().store_errors;
+            assert!(before > 0);
+            tokio::task::spawn_blocking(move || {
+                server.restart();
+                server
+            })
+            .await
+            .map(|server| {
+                *restarted.lock().unwrap() = Some(Instant::now());
+                server
+            })
+            .unwrap()
+        }
+    };
+    let watch = {
+        let (counted, restarted) = (layer.handle(), restarted.clone());
+        async move {
+            // When the count of requests without an answer stands still, the server is back.
+            let (mut last, mut since) = (0, Instant::now());
+            for _ in 0..600 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let now = counted.statistics().store_errors;
+                if now != last {
+                    (last, since) = (now, Instant::now());
+                }
+            }
+            let restarted: Option<Instant> = *restarted.lock().unwrap();
+            since.saturating_duration_since(restarted.unwrap())
+        }
+    };
+    let (load, _server, recovery) =
+        tokio::join!(Load::over(&layer, Duration::from_millis(3000), 100), happening, watch);
+    println!("killed: longest {:?}, recovery {recovery:?}", load.longest());
+    assert_eq!(load.statuses(load.begin, Instant::now()), [200], "open lets all of them pass");
+    assert!(load.longest() < DEADLINE + GRACE, "{:?}", load.longest());
+    assert!(recovery < Duration::from_secs(1), "{recovery:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forgets_its_scripts_and_keys_under_load_fails_nobody() {
+    let server = RedisServer::start();
+    let layer = layer(store(&server), OnStoreError::Closed);
+    let happening = async {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            server.command(&["SCRIPT", "FLUSH"]);
+            server.command(&["FLUSHALL"]);
+        }
+    };
+    let (load, ()) = tokio::join!(Load::over(&layer, Duration::from_millis(1200), 100), happening);
+    assert_eq!(load.statuses(load.begin, Instant::now()), [200]);
+    println!("flushed: longest {:?}", load.longest());
+    assert!(load.longest() < DEADLINE, "{:?}", load.longest());
+}
+
+#[tokio::test]
+async fn while_the_server_is_down_a_gateway_counts_by_itself_from_zero() {
+    let mut server = RedisServer::start();
+    let limits = [Limit::new("test", Quota::per_hour(10))];
+    let layer = RateLimitLayer::with_store(limits, store(&server))
+        .on_store_error(OnStoreError::Local { store: MemoryStore::new(), share: (1, 2) });
+    for _ in 0..3 {
+        assert_eq!(status(&layer, 1).await, 200);
+    }
+    server.kill();
+    let mut admitted = 0;
+    while status(&layer, 1).await == 200 {
+        admitted += 1;
+    }
+    assert_eq!(admitted, 5);
+    server.restart();
+    let end = Instant::now() + Duration::from_secs(1);
+    while status(&layer, 1).await != 200 {
+        assert!(Instant::now() < end, "it does not ask the server again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_counts_each_key_in_its_slot_and_gives_back_what_a_later_quota_refuses() {
+    let cluster = RedisCluster::start();
+    let redis = Redis::builder(&cluster.url()).unwrap().timeout(Duration::from_secs(2)).build();
+    let (one, two) = (RedisStore::new(redis.clone()), RedisStore::new(redis));
+    // Over all slots.
+    for n in 0..50 {
+        let both = [charge(n, Quota::per_hour(4)), charge(n, each_algorithm(100)[2])];
+        assert_eq!(flood(&one, &both).await, 4);
+        assert!(!admits(&two, &both).await);
+    }
+    let (many, few) = (charge(1_000, Quota::per_hour(100)), charge(2_000, Quota::per_hour(3)));
+    for _ in 0..10 {
+        admits(&one, &[many, few]).await;
+        admits(&two, &[many, few]).await;
+    }
+    assert_eq!(one.peek(&[many]).await.unwrap().remaining, 97);
+    let keys: Vec<_> = cluster.nodes.iter().map(|node| node.command(&["DBSIZE"])).collect();
+    assert!(keys.iter().all(|keys| keys != ":0"), "{keys:?}");
+}
