@@ -35,6 +35,7 @@
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
 //! | `rate-limit` | yes | [`RateLimitLayer`](rate_limit::RateLimitLayer): quotas for each caller, in memory or across gateways |
+//! | `concurrency` | yes | [`ConcurrencyLayer`](concurrency::ConcurrencyLayer): how many requests are in flight at once |
 //! | `redis` | no | [`Redis`](redis::Redis): the connection to state that several gateways share |
 //! | `serve` | no | [`Server`](serve::Server): listeners, one runtime a worker, timeouts, limits, drain |
 //! | `testing` | no | the contract harness, for layers of your own |
@@ -59,6 +60,8 @@ pub mod classify;
 #[cfg(feature = "client-ip")]
 pub mod client_ip;
 mod clock;
+#[cfg(feature = "concurrency")]
+pub mod concurrency;
 mod context;
 mod future;
 mod gate;

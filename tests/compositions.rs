@@ -32,6 +32,7 @@ use tower_gateway::auth::{ApiKeys, AuthLayer, MemoryKeyStore};
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::circuit_breaker::CircuitBreakerLayer;
 use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::rate_limit::RateLimitLayer;
@@ -101,6 +102,7 @@ compositions! {
     cors_cured_by_a_refusing_one: cors(), IpFilterLayer::new(), body_limit();
     cors_cured_by_a_limit: cors(), RateLimitLayer::per_second(100), body_limit();
     cors_cured_by_a_cache: cors(), CacheLayer::new(), trace();
+    cors_cured_by_a_concurrency: cors(), ConcurrencyLayer::new(9), trace();
     cors_cured_by_a_guarded_body: cors(), Holding::default(), trace();
     timeout_cured: timeout(), RequestIdLayer::new(), body_limit(), IpFilterLayer::new();
     timeout_cured_by_a_strict_one: timeout(), StrictLayer::new(), trace();

@@ -52,6 +52,8 @@ pub enum Reason {
     RateLimitKeyMissing,
     /// It cannot be found out whether the quota is used up.
     RateLimitUnavailable,
+    /// As much is in flight as may be.
+    ConcurrencyExceeded,
     /// A layer of your own, with its code in snake case. Its status is 403 unless set.
     Other(&'static str),
 }
@@ -93,6 +95,7 @@ impl Reason {
             Self::RateLimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
             Self::RateLimitKeyMissing => (StatusCode::BAD_REQUEST, "rate_limit_key_missing"),
             Self::RateLimitUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "rate_limit_unavailable"),
+            Self::ConcurrencyExceeded => (StatusCode::SERVICE_UNAVAILABLE, "concurrency_exceeded"),
             Self::Other(code) => (StatusCode::FORBIDDEN, code),
         }
     }

@@ -8,6 +8,7 @@ use tower::layer::layer_fn;
 use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore, key_store_fn};
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::rate_limit::{AsyncStore, Boxed, Charges, Decision, Key, Limit, Quota, RateLimitLayer, StoreError};
@@ -170,6 +171,23 @@ fn rate_limit_with_a_slow_store_keeps_the_contract() {
     let layer = || RateLimitLayer::with_store([limit_of(1).price(|_| Some(2))], Boxed::new(Slow));
     assert_contract(&layer());
     contract::of("rate limit, slow", layer).refused(trace).readiness(Readiness::Deferred).assert();
+}
+
+#[test]
+fn concurrency_keeps_the_contract() {
+    assert_contract(&ConcurrencyLayer::new(1));
+    let held = |layer: &ConcurrencyLayer| layer.handle().in_flight() + layer.handle().waiting();
+    let wait = std::time::Duration::from_secs(5);
+    contract::of("concurrency", move || ConcurrencyLayer::new(3).queue(100, wait))
+        .readiness(Readiness::Deferred)
+        .held(held)
+        .assert();
+    contract::of("concurrency, adaptive", || ConcurrencyLayer::adaptive(100))
+        .readiness(Readiness::Deferred)
+        .held(held)
+        .assert();
+    // With no room at all, each request is refused; with one place, two layers share it.
+    contract::of("concurrency of one", || ConcurrencyLayer::new(1)).readiness(Readiness::Deferred).held(held).assert();
 }
 
 /// Not a layer, but it wraps a client as one does.

@@ -16,6 +16,7 @@ use tower_gateway::auth::{ApiKey, ApiKeys, AuthLayer, KeyDigest, MemoryKeyStore}
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::circuit_breaker::{BreakerKey, CircuitBreakerLayer};
 use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::rate_limit::{Key, Limit, Quota, RateLimitLayer};
@@ -130,6 +131,7 @@ over_limits! {
     cache_that_stores: CacheLayer::new().ttl(Duration::from_secs(60)), None;
     circuit_breaker: CircuitBreakerLayer::new(), None;
     open_circuit_breaker: open_for_nobody(), Some(from_nobody);
+    concurrency: ConcurrencyLayer::new(1).queue(10, Duration::from_secs(1)), None;
     proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);
