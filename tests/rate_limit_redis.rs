@@ -367,10 +367,7 @@ async fn a_server_that_is_killed_under_load_and_started_again_comes_back_within_
                 server
             })
             .await
-            .map(|server| {
-                *restarted.lock().unwrap() = Some(Instant::now());
-                server
-            })
+            .inspect(|_| *restarted.lock().unwrap() = Some(Instant::now()))
             .unwrap()
         }
     };

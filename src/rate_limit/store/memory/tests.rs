@@ -1,3 +1,4 @@
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::FutureExt;
@@ -15,8 +16,8 @@ fn store() -> (MemoryStore, Arc<ManualClock>) {
 }
 
 fn key(n: u64) -> Digest {
-    // Spread, as a hash is.
-    Digest::from_bits(u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+    let half = |n: u64| u128::from(BuildHasherDefault::<DefaultHasher>::default().hash_one(n));
+    Digest::from_bits(half(n) << 64 | half(!n))
 }
 
 fn charge(n: u64, quota: Quota) -> Charge {
