@@ -46,8 +46,14 @@ fn the_demo_prints_commands_that_work_as_printed() {
     shows("/slow", "504 Gateway Timeout");
     shows("/report", "x-cache: MISS");
     shows("/report", "x-cache: HIT");
+    shows("DELETE", "405 Method Not Allowed");
+    shows("DELETE", "allow: GET, HEAD");
+    shows("%2e%2e%2f", "400 Bad Request");
+    shows("/api/admin", "403 Forbidden");
+    shows("/down", "502 Bad Gateway");
+    shows("/down", "\"error\":\"upstream_connect_failed\"");
     shows("/nowhere", "\"error\":\"route_not_found\"");
-    assert_eq!(commands.len(), 8, "a command that is not looked at here");
+    assert_eq!(commands.len(), 12, "a command that is not looked at here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
