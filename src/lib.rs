@@ -28,10 +28,11 @@
 //! | `auth-core` | no | the same with nothing that verifies signatures |
 //! | `auth-file` | no | API keys in a TOML file |
 //! | `jwks` | no | key sets over HTTPS |
-//! | `transform` | yes | [`Template`](transform::Template): texts that each request fills in |
 //! | `cache` | yes | [`CacheLayer`](cache::CacheLayer): a shared HTTP cache, by RFC 9111 and its companions |
 //! | `circuit-breaker` | yes | [`CircuitBreakerLayer`](circuit_breaker::CircuitBreakerLayer): an origin that fails is left alone for a while |
 //! | `retry` | yes | [`RetryLayer`](retry::RetryLayer): a request that failed is sent again, within a budget |
+//! | `limits` | yes | [`BodyLimitLayer`](limits::BodyLimitLayer), [`ContentTypeLayer`](limits::ContentTypeLayer): what a request may bring |
+//! | `transform` | yes | [`TransformLayer`](transform::TransformLayer): header fields removed and set, by templates |
 //! | `proxy` | yes | [`ProxyService`](proxy::ProxyService): a streaming reverse proxy over any client |
 //! | `upstream` | yes | [`Upstream`](upstream::Upstream) and its [`Client`](upstream::Client): pooled connections to servers |
 //! | `rate-limit` | yes | [`RateLimitLayer`](rate_limit::RateLimitLayer): quotas for each caller, in memory or across gateways |
@@ -71,6 +72,8 @@ mod identity;
 #[cfg(feature = "ip-filter")]
 pub mod ip_filter;
 mod known;
+#[cfg(feature = "limits")]
+pub mod limits;
 mod names;
 #[cfg(feature = "proxy")]
 mod origin;

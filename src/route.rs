@@ -74,7 +74,7 @@ mod service;
 mod table;
 mod tree;
 
-pub use self::pattern::{Route, RouteError};
+pub use self::pattern::{Route, RouteError, asks_for};
 pub use self::service::{Router, RouterFuture};
 pub use self::table::{Choice, RouteTable};
 

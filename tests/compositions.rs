@@ -34,10 +34,12 @@ use tower_gateway::circuit_breaker::CircuitBreakerLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer};
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::rate_limit::RateLimitLayer;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
+use tower_gateway::transform::TransformLayer;
 use tower_gateway::{ClientIp, RequestContext};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
@@ -97,6 +99,9 @@ compositions! {
     cache_outside: CacheLayer::new(), timeout(), RequestIdLayer::new(), IpFilterLayer::new();
     every_kind: Transparent, plenty(), Deferred, Holding::default(), Transparent;
 
+    limits: TransformLayer::new().response_time(true), BodyLimitLayer::new(1024), text(), Deferred;
+    limits_upside_down: text(), Holding::default(), BodyLimitLayer::new(1024), TransformLayer::new();
+
     // Cors or Timeout would not compile directly around Trace or RequestBodyLimit.
     cors_cured: cors(), ClientIpLayer::new(), trace(), RequestIdLayer::new();
     cors_cured_by_a_refusing_one: cors(), IpFilterLayer::new(), body_limit();
@@ -109,6 +114,8 @@ compositions! {
     timeout_cured_by_a_breaker: timeout(), CircuitBreakerLayer::new(), trace();
     timeout_cured_by_a_deferred_one: timeout(), Deferred, trace();
     cors_cured_by_auth: cors(), auth(), trace(), timeout(), auth(), body_limit();
+    cors_cured_by_a_body_limit: cors(), BodyLimitLayer::new(1024), trace();
+    timeout_cured_by_a_transforming_one: timeout(), TransformLayer::new(), body_limit(), text();
     cured_twice: timeout(), Holding::default(), trace(), cors(), Transparent, body_limit(), plenty();
 
     // Everything at once.
@@ -134,6 +141,11 @@ fn auth() -> AuthLayer {
 
 fn plenty() -> Refusing {
     Refusing::after(1_000)
+}
+
+/// Tries its rule, which the request breaks.
+fn text() -> ContentTypeLayer {
+    ContentTypeLayer::new(["text/plain"]).expect("a media type").dry_run(true)
 }
 
 fn cors() -> CorsLayer {

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Uri;
 use http::uri::PathAndQuery;
 use thiserror::Error;
 
+use crate::Head;
 use crate::origin::join;
 
 /// A prefix that cannot be stripped.
@@ -14,8 +14,9 @@ use crate::origin::join;
 #[error("the prefix {0:?} must begin with \"/\" and hold no query or fragment")]
 pub struct InvalidPrefix(String);
 
-/// A rewrite of the path: it is given what stripping has left, and returns the path to send, without a query.
-pub type PathRewrite = Arc<dyn Fn(&str) -> String + Send + Sync>;
+/// A rewrite of the path: it is given the request and what stripping has left, and returns the path to send, without a
+/// query.
+pub type PathRewrite = Arc<dyn Fn(Head<'_>, &str) -> String + Send + Sync>;
 
 /// How paths are changed.
 #[derive(Clone, Default)]
@@ -38,18 +39,18 @@ impl PathRules {
         self.rewrite = Some(rewrite);
     }
 
-    /// The path and query to send for `uri`. `None` when they are not a path, or one that an origin may take for another.
-    pub(super) fn apply(&self, uri: &Uri) -> Option<PathAndQuery> {
-        self.rewritten(uri).filter(|target| is_unambiguous(target.path()))
+    /// The path and query to send for a request. `None` when they are not a path, or one that an origin may take for another.
+    pub(super) fn apply(&self, head: Head<'_>) -> Option<PathAndQuery> {
+        self.rewritten(head).filter(|target| is_unambiguous(target.path()))
     }
 
-    fn rewritten(&self, uri: &Uri) -> Option<PathAndQuery> {
-        let Some(given) = uri.path_and_query() else {
+    fn rewritten(&self, head: Head<'_>) -> Option<PathAndQuery> {
+        let Some(given) = head.uri().path_and_query() else {
             return Some(PathAndQuery::from_static("/"));
         };
         let stripped = strip_prefix(given.path(), &self.prefix);
         if let Some(rewrite) = &self.rewrite {
-            return join(&rewrite(stripped.unwrap_or(given.path())), given.query());
+            return join(&rewrite(head, stripped.unwrap_or(given.path())), given.query());
         }
         match stripped {
             None => Some(given.clone()),
@@ -124,8 +125,12 @@ mod tests {
         rules
     }
 
+    fn applied(rules: &PathRules, target: &str) -> Option<PathAndQuery> {
+        rules.apply(Head::of(&http::Request::get(target).body(()).unwrap()))
+    }
+
     fn sent(rules: &PathRules, target: &str) -> String {
-        rules.apply(&target.parse().unwrap()).unwrap().to_string()
+        applied(rules, target).unwrap().to_string()
     }
 
     #[test]
@@ -148,10 +153,10 @@ mod tests {
     #[test]
     fn a_rewrite_sees_what_stripping_left_and_never_the_query() {
         let mut rules = rules("/api");
-        rules.set_rewrite(Arc::new(|path| format!("/v2{path}")));
-        assert_eq!(sent(&rules, "/api/users?a=1"), "/v2/users?a=1");
-        rules.set_rewrite(Arc::new(|_| "no slash".to_owned()));
-        assert!(rules.apply(&"/api/users".parse().unwrap()).is_none());
+        rules.set_rewrite(Arc::new(|head, path| format!("/v2/{}{path}", head.method())));
+        assert_eq!(sent(&rules, "/api/users?a=1"), "/v2/GET/users?a=1");
+        rules.set_rewrite(Arc::new(|_, _| "no slash".to_owned()));
+        assert!(applied(&rules, "/api/users").is_none());
     }
 
     #[test]
@@ -170,7 +175,7 @@ mod tests {
             "//example.com/a",
             "/other/../api",
         ] {
-            assert!(rules.apply(&target.parse().unwrap()).is_none(), "{target}");
+            assert!(applied(&rules, target).is_none(), "{target}");
         }
         for target in ["/api/...", "/api/a.b/..c/.d", "/api/a//b", "/api/a;../b", "/api/a?/../b", "/api/%252e%252e/b"] {
             assert_eq!(sent(&rules, target), target["/api".len()..]);
@@ -180,8 +185,8 @@ mod tests {
     #[test]
     fn a_rewrite_makes_no_dot_segment_either() {
         let mut rules = PathRules::default();
-        rules.set_rewrite(Arc::new(|path| format!("/v2/..{path}")));
-        assert!(rules.apply(&"/users".parse().unwrap()).is_none());
+        rules.set_rewrite(Arc::new(|_, path| format!("/v2/..{path}")));
+        assert!(applied(&rules, "/users").is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::fields::strip_hop_by_hop;
 use super::forwarding::{Received, is_loop, remove_unbelieved};
 use super::service::{HostPolicy, Settings};
 use crate::known::Known;
-use crate::{Reason, Rejection, RequestContext};
+use crate::{Head, Reason, Rejection, RequestContext};
 
 /// Rewrites the head of a request for the origin, or says why it goes to none.
 pub(super) fn prepare(
@@ -28,7 +28,7 @@ pub(super) fn prepare(
     {
         return Err(refuse(Reason::LoopDetected, "the request has passed this gateway before"));
     }
-    let path = settings.path.apply(&parts.uri);
+    let path = settings.path.apply(Head::from(&*parts));
     let Some(path) = path else { return Err(refuse(Reason::BadRequest, "the path cannot be forwarded")) };
     let names_host = settings.forwarding.names_host() || matches!(settings.host, HostPolicy::Client);
     let host = if names_host { host_of(parts) } else { None };

@@ -103,7 +103,13 @@ impl<C> ProxyService<C> {
 
     /// Changes the path, without its query, after the prefix is stripped. What is not a path then is answered with a 400.
     #[must_use]
-    pub fn rewrite_path(mut self, rewrite: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+    pub fn rewrite_path(self, rewrite: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.rewrite_path_for(move |_, path| rewrite(path))
+    }
+
+    /// The same by more than the path, such as the request's host or identity.
+    #[must_use]
+    pub fn rewrite_path_for(mut self, rewrite: impl Fn(Head<'_>, &str) -> String + Send + Sync + 'static) -> Self {
         self.settings().path.set_rewrite(Arc::new(rewrite));
         self
     }

@@ -28,6 +28,8 @@ pub enum Reason {
     BodyTooLarge,
     /// The request body arrives too slowly.
     BodyTooSlow,
+    /// The request body is of a type that is not accepted.
+    UnsupportedMediaType,
     /// `Expect` asks for what nobody here does.
     ExpectationFailed,
     /// The header section is longer than it may be.
@@ -83,6 +85,7 @@ impl Reason {
             Self::NotImplemented => (StatusCode::NOT_IMPLEMENTED, "not_implemented"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
             Self::LoopDetected => (StatusCode::LOOP_DETECTED, "loop_detected"),

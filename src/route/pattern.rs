@@ -159,7 +159,7 @@ pub(super) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     pub(super) fn new(head: Head<'a>) -> Self {
-        Self { head, preflight: preflight(head) }
+        Self { head, preflight: asks_for(head) }
     }
 
     /// True when a preflight says that the request it asks for will have this field.
@@ -173,7 +173,19 @@ impl<'a> Asked<'a> {
 }
 
 /// The method that a CORS preflight asks for. `None` where the request is none (Fetch standard, section 3.3).
-pub(crate) fn preflight(head: Head<'_>) -> Option<Method> {
+///
+/// ```
+/// use http::{Method, Request};
+/// use tower_gateway::{Head, route::asks_for};
+///
+/// let preflight = Request::options("/")
+///     .header("origin", "https://app.example")
+///     .header("access-control-request-method", "PUT")
+///     .body(())?;
+/// assert_eq!(asks_for(Head::of(&preflight)), Some(Method::PUT));
+/// # Ok::<(), http::Error>(())
+/// ```
+pub fn asks_for(head: Head<'_>) -> Option<Method> {
     use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
     if *head.method() != Method::OPTIONS || !head.headers().contains_key(ORIGIN) {
         return None;

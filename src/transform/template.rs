@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use self::parse::parse;
 pub use self::parse::{TemplateError, TemplateFault};
-use self::scope::Scope;
+pub(super) use self::scope::Scope;
 use crate::Head;
 
 /// A text such as `"{subject}@{host}"`, parsed once and filled in for each request.
@@ -112,7 +112,20 @@ impl Template {
         self.render_uri_in(&Scope::of(head))
     }
 
-    fn header_value_in(&self, scope: &Scope<'_>) -> Result<Option<HeaderValue>, NotAHeaderValue> {
+    /// The same with another path than the request's, such as what was left of it.
+    ///
+    /// ```
+    /// # use tower_gateway::{Head, transform::Template};
+    /// let proxied: Template = "/v2{path}".parse()?;
+    /// let request = http::Request::get("/api/users?a=b").body(())?;
+    /// assert_eq!(proxied.render_path(Head::of(&request), "/users"), "/v2/users");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn render_path(&self, head: Head<'_>, path: &str) -> String {
+        self.render_uri_in(&Scope::of(head).with_path(path))
+    }
+
+    pub(super) fn header_value_in(&self, scope: &Scope<'_>) -> Result<Option<HeaderValue>, NotAHeaderValue> {
         for part in &self.parts {
             if let Part::Gap { field, .. } = part
                 && scope.get(*field).is_some_and(|value| value.trim_matches([' ', '\t']) != value)
@@ -131,6 +144,21 @@ impl Template {
 
     fn render_uri_in(&self, scope: &Scope<'_>) -> String {
         self.write(scope, Writing::InUri)
+    }
+
+    /// The text, where it is the same for every request.
+    pub(super) fn as_constant(&self) -> Option<String> {
+        let texts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => Some(&**text),
+            Part::Gap { .. } => None,
+        });
+        texts.collect()
+    }
+
+    /// True when the request's target or Host is asked for, and not only what its context knows.
+    pub(super) fn reads_target(&self) -> bool {
+        let reads = |part: &Part| matches!(part, Part::Gap { field: Field::Path | Field::Host | Field::Query, .. });
+        self.parts.iter().any(reads)
     }
 
     fn write(&self, scope: &Scope<'_>, writing: Writing) -> String {

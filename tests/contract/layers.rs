@@ -10,13 +10,15 @@ use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer};
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::rate_limit::{AsyncStore, Boxed, Charges, Decision, Key, Limit, Quota, RateLimitLayer, StoreError};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
 use tower_gateway::testing::contract::{self, assert_contract, assert_transparent};
 use tower_gateway::testing::{Origin, Readiness, TestBody};
-use tower_gateway::{ClientIp, RequestContext};
+use tower_gateway::transform::{HeaderRules, TransformLayer};
+use tower_gateway::{ClientIp, CredentialKind, Identity, RequestContext};
 
 use crate::samples::{Deferred, Holding, Refusing, Transparent};
 
@@ -188,6 +190,34 @@ fn concurrency_keeps_the_contract() {
         .assert();
     // With no room at all, each request is refused; with one place, two layers share it.
     contract::of("concurrency of one", || ConcurrencyLayer::new(1)).readiness(Readiness::Deferred).held(held).assert();
+}
+
+#[test]
+fn body_limit_keeps_the_contract() {
+    assert_contract(&BodyLimitLayer::new(u64::MAX));
+    contract::of("body limit", || BodyLimitLayer::new(u64::MAX)).assert();
+}
+
+#[test]
+fn content_type_keeps_the_contract() {
+    let json = || ContentTypeLayer::new(["application/json"]).expect("a media type");
+    assert_contract(&json());
+    let of_json = || Request::post("/").header("content-type", "application/json");
+    contract::of("content type", json).admitted(of_json).assert();
+}
+
+#[test]
+fn transform_keeps_the_contract() {
+    let subject = || HeaderRules::new().set(http::header::FROM, "{subject}".parse().expect("a template"));
+    let layer = move || TransformLayer::new().request(subject()).response(subject()).response_time(true);
+    assert_contract(&layer());
+    assert_transparent(&layer());
+    let by = |subject: &'static str| {
+        let context = RequestContext::new();
+        context.set_identity(Identity::builder(CredentialKind::Jwt).subject(subject).build());
+        Request::builder().extension(context)
+    };
+    contract::of("transform", layer).admitted(move || by("u1")).refused(move || by("u1\n")).assert();
 }
 
 /// Not a layer, but it wraps a client as one does.

@@ -18,10 +18,12 @@ use tower_gateway::circuit_breaker::{BreakerKey, CircuitBreakerLayer};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer};
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::rate_limit::{Key, Limit, Quota, RateLimitLayer};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
+use tower_gateway::transform::TransformLayer;
 use tower_gateway::{ClientIp, RequestContext};
 
 use crate::samples::{Deferred, Holding, Refusing, Transparent};
@@ -117,6 +119,11 @@ fn open_for_nobody() -> CircuitBreakerLayer {
     layer
 }
 
+/// More than three bytes, and of no type.
+fn long() -> Request<Body> {
+    Request::new(Body::from("more than three bytes"))
+}
+
 over_limits! {
     client_ip: ClientIpLayer::new(), None;
     request_id: RequestIdLayer::new(), None;
@@ -132,6 +139,9 @@ over_limits! {
     circuit_breaker: CircuitBreakerLayer::new(), None;
     open_circuit_breaker: open_for_nobody(), Some(from_nobody);
     concurrency: ConcurrencyLayer::new(1).queue(10, Duration::from_secs(1)), None;
+    body_limit: BodyLimitLayer::new(3), Some(long);
+    content_type: ContentTypeLayer::new(["a/b"]).unwrap(), Some(long);
+    transform: TransformLayer::new().response_time(true), None;
     proxy: layer_fn(ProxyService::new), None;
     transparent: Transparent, None;
     refusing: Refusing::after(1_000), Some(trace);

@@ -32,6 +32,10 @@ impl<'a> Scope<'a> {
         Self { context, path: uri.path(), query: uri.query(), host }
     }
 
+    pub(super) fn with_path(self, path: &'a str) -> Self {
+        Self { path, ..self }
+    }
+
     pub(super) fn get(&self, field: Field) -> Option<Cow<'a, str>> {
         let identity = || self.context.and_then(RequestContext::identity);
         match field {

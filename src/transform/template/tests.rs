@@ -116,6 +116,13 @@ fn in_a_uri_no_value_ends_the_part_it_stands_in() {
     assert_eq!(Template::parse("{subject|a b}").unwrap().render_uri(Head::of(&Request::new(()))), "a b");
 }
 
+#[test]
+fn only_the_target_is_asked_for_where_it_is_named() {
+    let reads = |text: &str| Template::parse(text).unwrap().reads_target();
+    assert!(reads("{path}") && reads("x{query|y}") && reads("{host}"));
+    assert!(!reads("{subject}{route}{{path}}"));
+}
+
 proptest! {
     #[test]
     fn what_is_escaped_is_read_back(text in "[^\\x00-\\x1f\\x7f-\\u{9f}]*") {
