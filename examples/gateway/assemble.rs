@@ -5,23 +5,26 @@ use std::convert::Infallible;
 
 use http::{Request, Response};
 use http_body::Body;
-use tower::{Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_gateway::BoxError;
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
+use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::route::Router;
 use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::{EncodedSlashes, StrictLayer};
+use tower_gateway::transform::{Transform, TransformLayer};
 use tower_gateway::upstream::{Client, Upstream};
 
+use crate::config::target::Target;
 use crate::config::{self, Config};
+use crate::endpoint::Endpoint;
 use crate::health::Health;
-use crate::layers;
-use crate::stack::{Endpoint, Optional, RouteService};
+use crate::stack::{Optional, RouteService};
+use crate::{cors, layers};
 
-/// One worker's connections to each upstream.
 /// One worker's client of each upstream, by its name.
 pub(crate) type Clients = BTreeMap<String, Client>;
 
@@ -35,14 +38,19 @@ pub(crate) struct Assembly {
     routes: Router<RouteLayers>,
 }
 
-/// What is made once of a route: the layers it has, in the order a request meets them, and its proxy, which has no client
-/// yet.
+/// What is made once of a route: its layers, in the order a request meets them, and its end, which has no client yet.
 struct RouteLayers {
+    response: TransformLayer,
     encoded_slashes: EncodedSlashes,
+    cors: Option<config::Cors>,
     ip_filter: Option<IpFilterLayer>,
+    content_types: Option<ContentTypeLayer>,
+    body_limit: BodyLimitLayer,
     cache: Option<CacheLayer>,
-    proxy: Endpoint<()>,
-    upstream: String,
+    request: Option<TransformLayer>,
+    endpoint: Endpoint<()>,
+    /// The upstream that a proxy goes to.
+    upstream: Option<String>,
 }
 
 impl Assembly {
@@ -55,7 +63,7 @@ impl Assembly {
         });
         let cache = layers::cache(&config.cache, old.map(|old| (&old.cache.0, &old.cache.1)));
         let routes = config.routes.iter().map(|(name, route)| {
-            Ok((layers::route(name, &route.matching)?, RouteLayers::new(config, name, route, &cache)?))
+            Ok((layers::route(config, name, route)?, RouteLayers::new(config, name, route, &cache)?))
         });
         let health = Health::new(&config.health);
         Ok(Self {
@@ -66,7 +74,7 @@ impl Assembly {
                 None => health,
             },
             upstreams: upstreams.collect::<Result<_, BoxError>>()?,
-            routes: Router::new(routes.collect::<Result<Vec<_>, BoxError>>()?),
+            routes: layers::router(config, routes.collect::<Result<Vec<_>, BoxError>>()?),
             cache: (config.cache, cache),
         })
     }
@@ -114,7 +122,7 @@ impl Assembly {
             .service(self.router(clients))
     }
 
-    fn router(&self, clients: &Clients) -> Router<RouteService> {
+    fn router(&self, clients: &Clients) -> Router<Transform<RouteService>> {
         self.routes.map_services(|route| route.service(clients))
     }
 }
@@ -122,25 +130,54 @@ impl Assembly {
 impl RouteLayers {
     fn new(config: &Config, name: &str, route: &config::Route, cache: &CacheLayer) -> Result<Self, BoxError> {
         Ok(Self {
+            response: layers::response(&route.response),
             encoded_slashes: route.encoded_slashes,
+            cors: layers::cors(config, route).cloned(),
             ip_filter: route.ip.as_ref().map(layers::ip_filter),
+            content_types: route.request.content_types.as_ref().map(ContentTypeLayer::new).transpose()?,
+            body_limit: layers::body_limit(&config.server, &route.request),
             cache: route.cache.as_ref().map(|own| layers::route_cache(cache, own, name, &route.matching)),
-            proxy: layers::proxy(config, route)?,
-            upstream: route.upstream.clone(),
+            request: layers::request(&route.request),
+            endpoint: layers::endpoint(config, route)?,
+            upstream: match &route.target {
+                Target::Upstream(upstream) => Some(upstream.clone()),
+                Target::Respond(_) | Target::Redirect(_) => None,
+            },
         })
     }
 
     /// One worker's stack for this route.
-    fn service(&self, clients: &Clients) -> RouteService {
-        let proxy = self.proxy.clone().map_client(|()| clients[&self.upstream].clone());
+    fn service(&self, clients: &Clients) -> Transform<RouteService> {
+        let endpoint = self.endpoint(clients);
         let mut optional = Optional::default();
+        // Before all that may refuse: a preflight has no credentials, and a refusal is to be read by the script that asked.
+        let cors = self.cors.as_ref().map(cors::layer);
         let stack = ServiceBuilder::new()
             // Before anything is spent on a request that is not let in.
             .layer(optional.layer(&self.ip_filter))
+            // What the head says of the body can be judged before anybody is asked who sent it.
+            .layer(optional.layer(&self.content_types))
+            .layer(self.body_limit.clone())
             // After whatever decides who is let in: what is stored answers for the origin, and for nothing before it.
             .layer(optional.layer(&self.cache))
-            // Last of all, so that no layer before it can put back what must not reach the origin.
-            .service(proxy.clone());
-        optional.service(stack, proxy, self.encoded_slashes)
+            // For the origin, so behind whoever found out what is to be told: last but for the one who tells it.
+            .layer(optional.layer(&self.request))
+            // A proxy strips what must not reach the origin last of all, so that no layer before it can put it back.
+            .service(endpoint.clone());
+        let plain = self.body_limit.layer(endpoint);
+        let kind = optional.choose(cors, stack, plain);
+        // Around all of them, since the answers that they make are the route's too.
+        self.response.layer(RouteService { encoded_slashes: self.encoded_slashes, kind })
+    }
+
+    fn endpoint(&self, clients: &Clients) -> Endpoint {
+        match (&self.endpoint, &self.upstream) {
+            (Endpoint::Proxy(proxy), Some(upstream)) => {
+                Endpoint::Proxy(proxy.clone().map_client(|()| clients[upstream].clone()))
+            }
+            (Endpoint::Proxy(_), None) => unreachable!("a proxy is made for a route with an upstream"),
+            (Endpoint::Fixed(answer), _) => Endpoint::Fixed(answer.clone()),
+            (Endpoint::Redirect(answer, to), _) => Endpoint::Redirect(answer.clone(), to.clone()),
+        }
     }
 }

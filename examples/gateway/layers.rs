@@ -1,22 +1,32 @@
 //! From the tables of the configuration to layers and what they share.
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Response};
 use tower_gateway::BoxError;
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
 use tower_gateway::ip_filter::{CidrSet, IpFilterLayer};
+use tower_gateway::limits::BodyLimitLayer;
 use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
 use tower_gateway::request_id::RequestIdLayer;
-use tower_gateway::route::Route;
+use tower_gateway::route::{Route, Router};
 use tower_gateway::serve::Server;
+use tower_gateway::transform::{HeaderRules, Template, TransformLayer};
 use tower_gateway::upstream::{Balance, Upstream};
 
 use crate::config::cache::RouteCache;
+use crate::config::cors::RouteCors;
+use crate::config::fields::Fields;
 use crate::config::ip::IpRules;
 use crate::config::matching::{Matching, PathMatch};
+use crate::config::request::{BodyLimit, RequestRules};
+use crate::config::response::ResponseRules;
 use crate::config::server::ClientIpFrom;
+use crate::config::target::{Respond, Target};
 use crate::config::upstream::UpstreamHost;
 use crate::config::{self, Config};
-use crate::stack::Endpoint;
+use crate::endpoint::Endpoint;
 
 pub(crate) fn client_ip(server: &config::Server) -> ClientIpLayer {
     let header = match &server.client_ip_from {
@@ -67,25 +77,98 @@ pub(crate) fn route_cache(shared: &CacheLayer, settings: &RouteCache, name: &str
 }
 
 /// Which requests a route is for.
-pub(crate) fn route(name: &str, matching: &Matching) -> Result<Route, BoxError> {
-    let route = match matching.path_match {
+pub(crate) fn route(config: &Config, name: &str, route: &config::Route) -> Result<Route, BoxError> {
+    let matching = &route.matching;
+    let made = match matching.path_match {
         PathMatch::Prefix => Route::prefix(&matching.path)?,
         PathMatch::Exact => Route::exact(&matching.path)?,
     };
-    let mut route = route.name(name).hosts(&matching.hosts)?;
+    let mut made = made.name(name).hosts(&matching.hosts)?.answers_preflights(cors(config, route).is_some());
     if let Some(methods) = &matching.methods {
-        route = route.methods(methods.iter().cloned());
+        made = made.methods(methods.iter().cloned());
     }
     for (name, value) in &matching.headers {
-        route = route.header(name.parse()?, value.clone());
+        made = made.header(name.parse()?, value.clone());
     }
-    Ok(route)
+    Ok(made)
 }
 
-/// A route's proxy, for every worker to put its client into.
-pub(crate) fn proxy(config: &Config, route: &config::Route) -> Result<Endpoint<()>, BoxError> {
-    let upstream = config.upstreams.get(&route.upstream).ok_or("the route's upstream does not exist")?;
-    let proxy = ProxyService::new(())
+pub(crate) fn router<S>(config: &Config, routes: Vec<(Route, S)>) -> Router<S> {
+    let router = Router::new(routes);
+    match config.cors.clone() {
+        None => router,
+        // A 404 and a 405 are no route's, and scripts may read them all the same.
+        Some(cors) => {
+            router.on_reject(move |head, _, answer| crate::cors::write_to_refusal(&cors, head, answer.headers_mut()))
+        }
+    }
+}
+
+/// What a route has of CORS: its own, or that of all.
+pub(crate) fn cors<'c>(config: &'c Config, route: &'c config::Route) -> Option<&'c config::Cors> {
+    match &route.cors {
+        RouteCors::AsAll => config.cors.as_ref(),
+        RouteCors::Own(own) => Some(own),
+        RouteCors::Off => None,
+    }
+}
+
+/// A limit that is lifted is one that no body reaches.
+pub(crate) fn body_limit(server: &config::Server, request: &RequestRules) -> BodyLimitLayer {
+    let limit = match request.max_body_bytes {
+        BodyLimit::AsTheServer => server.max_body_bytes,
+        BodyLimit::Own(own) => own,
+    };
+    BodyLimitLayer::new(limit.unwrap_or(u64::MAX))
+}
+
+pub(crate) fn request(rules: &RequestRules) -> Option<TransformLayer> {
+    let rules = header_rules(&rules.remove_headers, &rules.set_headers);
+    (!rules.is_empty()).then(|| TransformLayer::new().request(rules))
+}
+
+pub(crate) fn response(rules: &ResponseRules) -> TransformLayer {
+    TransformLayer::new()
+        .response(header_rules(&rules.remove_headers, &rules.set_headers))
+        .response_time(rules.response_time)
+        .server_timing(rules.server_timing)
+}
+
+fn header_rules(removed: &[HeaderName], set: &Fields<Template>) -> HeaderRules {
+    let rules = HeaderRules::new().remove(removed.iter().cloned());
+    // The configuration holds no other names.
+    let set = set.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.clone())));
+    set.fold(rules, |rules, (name, value)| rules.set(name, value))
+}
+
+/// Where a route's requests end, for every worker to put its client into.
+pub(crate) fn endpoint(config: &Config, route: &config::Route) -> Result<Endpoint<()>, BoxError> {
+    Ok(match &route.target {
+        Target::Upstream(upstream) => Endpoint::Proxy(proxy(config, route, upstream)?),
+        Target::Respond(respond) => Endpoint::Fixed(fixed(respond)?),
+        Target::Redirect(redirect) => {
+            let mut answer = Response::new(Bytes::new());
+            *answer.status_mut() = redirect.status;
+            Endpoint::Redirect(answer, redirect.to.clone())
+        }
+    })
+}
+
+fn fixed(respond: &Respond) -> Result<Response<Bytes>, BoxError> {
+    let mut answer = Response::new(Bytes::from(respond.body.clone()));
+    *answer.status_mut() = respond.status;
+    if !respond.body.is_empty() {
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+    for (name, value) in &respond.headers {
+        answer.headers_mut().insert(name.parse::<HeaderName>()?, value.clone());
+    }
+    Ok(answer)
+}
+
+fn proxy(config: &Config, route: &config::Route, upstream: &str) -> Result<ProxyService<()>, BoxError> {
+    let upstream = config.upstreams.get(upstream).ok_or("the route's upstream does not exist")?;
+    let mut proxy = ProxyService::new(())
         .host(match &upstream.host {
             UpstreamHost::Upstream => HostPolicy::Upstream,
             UpstreamHost::Client => HostPolicy::Client,
@@ -101,10 +184,13 @@ pub(crate) fn proxy(config: &Config, route: &config::Route) -> Result<Endpoint<(
                 .total(route.timeouts.total)
                 .upgrade_idle(route.timeouts.upgrade_idle),
         );
-    Ok(match &route.strip_prefix {
-        None => proxy,
-        Some(prefix) => proxy.strip_prefix(prefix)?,
-    })
+    if let Some(prefix) = &route.path_rules.strip_prefix {
+        proxy = proxy.strip_prefix(prefix)?;
+    }
+    if let Some(rewrite) = route.path_rules.rewrite.clone() {
+        proxy = proxy.rewrite_path_for(move |head, path| rewrite.render_path(head, path));
+    }
+    Ok(proxy)
 }
 
 pub(crate) fn upstream(settings: &config::Upstream, old: Option<&Upstream>) -> Result<Upstream, BoxError> {
@@ -138,7 +224,8 @@ pub(crate) fn server(settings: &config::Server) -> Result<Server, BoxError> {
         .write_timeout(settings.write_timeout)
         .keep_alive_timeout(settings.keep_alive_timeout)
         .max_header_bytes(settings.max_header_bytes.map_or(usize::MAX, |limit| limit as usize))
-        .max_body_bytes(settings.max_body_bytes)
+        // Each route has its own, which may be more than that of the others.
+        .max_body_bytes(None)
         .max_connections(settings.max_connections.map(Into::into))
         .max_connections_per_ip(settings.max_connections_per_ip.map(Into::into)))
 }

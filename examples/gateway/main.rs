@@ -4,7 +4,9 @@
 
 mod assemble;
 mod config;
+mod cors;
 mod demo;
+mod endpoint;
 mod health;
 mod layers;
 mod reload;

@@ -16,22 +16,24 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
-use tower::Service;
+use tower::{Layer, Service};
 use tower_gateway::body::ResponseBody;
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
-use tower_gateway::proxy::{ProxyBody, ProxyFuture, ProxyService};
+use tower_gateway::limits::{BodyLimit, BodyLimitFuture, ContentTypeLayer, LimitedBody};
 use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::EncodedSlashes;
-use tower_gateway::upstream::{Client, OriginBody};
+use tower_gateway::transform::TransformLayer;
 use tower_gateway::{BoxError, Oneshot, Reason, Rejection};
 
+use crate::cors::CorsOfRoute;
+use crate::endpoint::{Endpoint, EndpointBody, EndpointFuture};
 use crate::health::refuse;
 
-/// What a route's stack stands around.
-pub(crate) type Endpoint<C = Client> = ProxyService<C>;
-type EndpointFuture = ProxyFuture<Client, ServeBody>;
-type EndpointBody = ResponseBody<ProxyBody<OriginBody>>;
+/// A route without optional layers: its end, and how long a body may be.
+pub(crate) type Plain = BodyLimit<Endpoint>;
+type PlainFuture = BodyLimitFuture<EndpointFuture<LimitedBody<ServeBody>>>;
+type PlainBody = ResponseBody<EndpointBody>;
 
 /// Puts the optional layers of a route into its stack, and knows in the end whether there were any.
 ///
@@ -48,15 +50,19 @@ impl Optional {
         layer.clone().unwrap_or_else(L::off)
     }
 
-    /// The route's service: `stack`, which every layer was put into, or `endpoint` alone.
-    pub(crate) fn service<S, R>(self, stack: S, endpoint: Endpoint, encoded_slashes: EncodedSlashes) -> RouteService
+    /// What serves the route: `stack`, which every layer was put into, with CORS around it where the route has that; or
+    /// `plain` where it has none of them.
+    pub(crate) fn choose<S, R>(self, cors: Option<CorsOfRoute<ServeBody>>, stack: S, plain: Plain) -> Kind
     where
         S: Service<Request<ServeBody>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
-        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        R: Body<Data = Bytes, Error: Into<BoxError>> + Default + Send + 'static,
     {
-        let kind = if self.any { Kind::Stack(Box::new(stack)) } else { Kind::Plain(endpoint) };
-        RouteService { encoded_slashes, kind }
+        match cors {
+            Some(cors) => Kind::Stack(Box::new(cors.layer(stack))),
+            None if self.any => Kind::Stack(Box::new(stack)),
+            None => Kind::Plain(plain),
+        }
     }
 }
 
@@ -80,22 +86,34 @@ impl Switch for IpFilterLayer {
     }
 }
 
+impl Switch for ContentTypeLayer {
+    fn off() -> Self {
+        Self::default().enabled(false)
+    }
+}
+
+impl Switch for TransformLayer {
+    fn off() -> Self {
+        Self::new()
+    }
+}
+
 /// The service of one route.
 #[derive(Clone)]
 pub(crate) struct RouteService {
-    encoded_slashes: EncodedSlashes,
-    kind: Kind,
+    pub(crate) encoded_slashes: EncodedSlashes,
+    pub(crate) kind: Kind,
 }
 
-enum Kind {
-    Plain(Endpoint),
+pub(crate) enum Kind {
+    Plain(Plain),
     Stack(Box<dyn Stack>),
 }
 
 impl Clone for Kind {
     fn clone(&self) -> Self {
         match self {
-            Self::Plain(endpoint) => Self::Plain(endpoint.clone()),
+            Self::Plain(plain) => Self::Plain(plain.clone()),
             Self::Stack(stack) => Self::Stack(stack.boxed_clone()),
         }
     }
@@ -116,14 +134,14 @@ impl Service<Request<ServeBody>> for RouteService {
             return RouteFuture::Own { answer: Some(refuse(request.extensions().get(), rejection)) };
         }
         match &mut self.kind {
-            Kind::Plain(endpoint) => RouteFuture::Plain { answer: endpoint.call(request) },
+            Kind::Plain(plain) => RouteFuture::Plain { answer: plain.call(request) },
             Kind::Stack(stack) => RouteFuture::Stack { answer: stack.boxed_call(request) },
         }
     }
 }
 
 /// A stack of layers whose type is nobody's business.
-trait Stack: Send + Sync {
+pub(crate) trait Stack: Send + Sync {
     fn boxed_call(&mut self, request: Request<ServeBody>) -> StackFuture;
     fn boxed_clone(&self) -> Box<dyn Stack>;
 }
@@ -148,7 +166,7 @@ where
 pin_project! {
     #[project = RouteFutureProj]
     pub(crate) enum RouteFuture {
-        Plain { #[pin] answer: EndpointFuture },
+        Plain { #[pin] answer: PlainFuture },
         Stack { answer: StackFuture },
         Own { answer: Option<Response<Bytes>> },
     }
@@ -175,7 +193,7 @@ pin_project! {
     /// The body of a route's answer.
     #[project = RouteBodyProj]
     pub(crate) enum RouteBody {
-        Plain { #[pin] body: EndpointBody },
+        Plain { #[pin] body: PlainBody },
         Stack { #[pin] body: UnsyncBoxBody<Bytes, BoxError> },
     }
 }

@@ -208,26 +208,3 @@ impl<F: Form> Form for Locate<F> {
         F::schema()
     }
 }
-
-/// A switch of the contract whose other position is not built yet.
-pub(super) struct OnlyFalse;
-
-impl Form for OnlyFalse {
-    type Output = ();
-
-    fn expects() -> String {
-        "false".to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<()> {
-        if bool::read(value)? {
-            value.fault("true is part of the format but not built yet; write false");
-            return None;
-        }
-        Some(())
-    }
-
-    fn schema() -> Json {
-        json!({ "const": false })
-    }
-}

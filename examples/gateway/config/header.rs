@@ -20,6 +20,11 @@ const FRAMING: [&str; 9] = [
     "upgrade",
 ];
 
+/// Whether the message itself needs the field of this name, which is in lower case.
+pub(super) fn is_framing(name: &str) -> bool {
+    FRAMING.contains(&name)
+}
+
 impl Form for HeaderName {
     type Output = HeaderName;
 
@@ -29,7 +34,7 @@ impl Form for HeaderName {
 
     fn read(value: &Value<'_>) -> Option<HeaderName> {
         let name = value.parsed::<Self, _>(|text| text.parse::<HeaderName>().ok())?;
-        if FRAMING.contains(&name.as_str()) {
+        if is_framing(name.as_str()) {
             value.fault(&format!("{} is needed for the message itself; name another header", value.as_written()));
             return None;
         }

@@ -124,6 +124,32 @@ impl<'a> Keys<'a> {
         node.is_some_and(|node| self.is_switchable() && is_false(node))
     }
 
+    /// Of keys of which exactly one must be there, the one that is: what the table says itself goes before what it
+    /// inherits. Nothing where a fault has been reported.
+    pub(super) fn one_of(&self, keys: &[&'static str], expects: &str) -> Option<&'static str> {
+        let is_given = |table: &DeTable<'_>, key: &str| {
+            table.get(key).is_some_and(|node| !(self.is_switchable() && is_false(node)))
+        };
+        let own: Vec<_> = keys.iter().copied().filter(|key| is_given(self.table, key)).collect();
+        let given = match self.role {
+            Role::Inherits(defaults) if own.is_empty() => {
+                keys.iter().copied().filter(|key| !self.table.contains_key(*key) && is_given(defaults, key)).collect()
+            }
+            _ => own,
+        };
+        match (&given[..], self.role) {
+            ([one], _) => return Some(one),
+            ([], Role::Defaults) => {}
+            ([], _) => self.reader.missing(&self.at, &self.path, keys[0], expects),
+            ([first, .., last], _) => {
+                let message = format!("{last:?} stands beside {first:?} {}; remove one", within(&self.path));
+                let at = self.table.get(*last).map_or(self.at.clone(), Spanned::span);
+                self.reader.fault(&at, &join(&self.path, last), message);
+            }
+        }
+        None
+    }
+
     /// The tables within a table whose keys are names, in the order of the file. Nothing where a fault has been
     /// reported.
     pub(super) fn named<T: Table>(&mut self, key: &'static str, about: &'static str) -> Option<Vec<Named<T>>> {

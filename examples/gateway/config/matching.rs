@@ -1,11 +1,10 @@
 //! Which requests a route is for: `hosts`, `path`, `match`, `methods` and `headers`.
 
-use std::collections::BTreeMap;
-
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use serde_json::Value as Json;
 
-use super::forms::{KeyForm, MapOf, NonEmpty};
+use super::fields::{FieldName, FieldValue, Fields};
+use super::forms::{MapOf, NonEmpty};
 use super::path::RequestPath;
 use super::schema;
 use super::table::Keys;
@@ -22,8 +21,8 @@ pub(crate) struct Matching {
     pub(crate) path_match: PathMatch,
     /// `None`: all.
     pub(crate) methods: Option<Vec<Method>>,
-    /// All must be there. The names are in lower case.
-    pub(crate) headers: BTreeMap<String, HeaderValue>,
+    /// All must be there.
+    pub(crate) headers: Fields<HeaderValue>,
 }
 
 /// How a route's path is compared with a request's.
@@ -108,7 +107,7 @@ impl Form for HostName {
 }
 
 /// A method as it is sent: their names are compared letter by letter (RFC 9110, section 9.1).
-struct MethodName;
+pub(super) struct MethodName;
 
 impl Form for MethodName {
     type Output = Method;
@@ -129,40 +128,5 @@ impl Form for MethodName {
 
     fn schema() -> Json {
         schema::string(&["GET", "POST"])
-    }
-}
-
-/// The name of a field in a request, as a key.
-pub(super) struct FieldName;
-
-impl KeyForm for FieldName {
-    type Output = String;
-
-    fn expects() -> String {
-        "the name of a header".to_owned()
-    }
-
-    fn parse(key: &str) -> Option<String> {
-        key.parse::<HeaderName>().ok().map(|name| name.as_str().to_owned())
-    }
-}
-
-/// What a field holds, whole.
-struct FieldValue;
-
-impl Form for FieldValue {
-    type Output = HeaderValue;
-
-    fn expects() -> String {
-        r#"the value of a header such as "1""#.to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<HeaderValue> {
-        // What no request can have around a value is a mistake.
-        value.parsed::<Self, _>(|text| HeaderValue::from_bytes(text.as_bytes()).ok().filter(|_| text.trim() == text))
-    }
-
-    fn schema() -> Json {
-        schema::string(&["1"])
     }
 }

@@ -47,12 +47,14 @@ mod access_log;
 mod address;
 pub(crate) mod cache;
 mod check;
+pub(crate) mod cors;
 mod count;
 #[allow(dead_code, reason = "for tables of layers to come")]
 mod date;
 mod duration;
 mod expand;
 pub(crate) mod fault;
+pub(crate) mod fields;
 #[allow(dead_code, reason = "for tables of layers to come")]
 mod file;
 #[allow(dead_code, reason = "for tables of layers to come")]
@@ -69,8 +71,9 @@ mod path;
 mod reader;
 mod reference;
 pub(crate) mod reload;
+pub(crate) mod request;
 pub(crate) mod request_id;
-mod response;
+pub(crate) mod response;
 pub(crate) mod route;
 mod schema;
 #[allow(dead_code, reason = "for tables of layers to come")]
@@ -82,6 +85,8 @@ mod size;
 mod source;
 pub(crate) mod stamp;
 mod table;
+pub(crate) mod target;
+mod template;
 pub(crate) mod timeouts;
 pub(crate) mod upstream;
 pub(crate) mod upstream_server;
@@ -99,6 +104,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub(crate) use self::cache::Cache;
+pub(crate) use self::cors::Cors;
 pub(crate) use self::fault::{Faults, Finding};
 pub(crate) use self::forwarded::Forwarded;
 pub(crate) use self::health::Health;
@@ -127,6 +133,8 @@ pub(crate) struct Config {
     pub(crate) request_id: RequestId,
     pub(crate) forwarded: Forwarded,
     pub(crate) cache: Cache,
+    /// For all routes that say nothing else of it.
+    pub(crate) cors: Option<Cors>,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// Never empty.
     pub(crate) routes: BTreeMap<String, Route>,
@@ -205,7 +213,7 @@ impl Config {
 
 impl Table for Config {
     const NOT_BUILT: &'static [&'static str] =
-        &["listeners", "admin", "redis", "jwt", "api_keys", "identity_headers", "cors", "audit", "rate_limits"];
+        &["listeners", "admin", "redis", "jwt", "api_keys", "identity_headers", "audit", "rate_limits"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let server = keys.table::<Server>("server", "where the gateway listens, and what it allows a connection");
@@ -213,6 +221,7 @@ impl Table for Config {
         let reload = keys.table::<Reload>("reload", "when this file is read again, besides SIGHUP");
         let request_id = keys.table::<RequestId>("request_id", "the id that a request keeps on its whole way");
         let forwarded = keys.table::<Forwarded>("forwarded", "what upstreams are told about a request's way");
+        let cors = keys.optional::<Cors>("cors", "which scripts of other origins may read the answers");
         keys.table::<AccessLog>("access_log", "one line a request");
         let cache = keys.table::<Cache>("cache", "the memory for the responses that routes with a cache store");
         let upstreams = keys.named::<Upstream>("upstreams", "the servers that answer, by name");
@@ -240,6 +249,7 @@ impl Table for Config {
             request_id: request_id?,
             forwarded: forwarded?,
             cache: cache?,
+            cors,
             upstreams: by_name(upstreams)?,
             routes: by_name(routes.into_iter().map(|entry| entry.and_then(|entry| entry.route)).collect())?,
         })

@@ -3,29 +3,31 @@
 use tower_gateway::strict::EncodedSlashes;
 
 use super::cache::RouteCache;
-use super::forms::{Locate, Located};
+use super::cors::RouteCors;
+use super::forms::Located;
 use super::ip::IpRules;
 use super::matching::Matching;
-use super::path::{PathPrefix, is_prefix_by_segments};
-use super::reference::NameOf;
-use super::response::Response;
+use super::path::is_prefix_by_segments;
+use super::request::RequestRules;
+use super::response::ResponseRules;
 use super::table::{Keys, Table};
+use super::target::{PathRules, Target};
 use super::timeouts::Timeouts;
-use super::upstream::Upstream;
 use super::word::{Choice, Word};
 
 /// `[routes.NAME]`, with what it has from `[defaults]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) matching: Matching,
-    /// The name of an upstream that exists.
-    pub(crate) upstream: String,
-    /// A prefix of `path` by whole segments; begins with "/" and does not end with it.
-    pub(crate) strip_prefix: Option<String>,
+    pub(crate) target: Target,
+    pub(crate) path_rules: PathRules,
     pub(crate) encoded_slashes: EncodedSlashes,
     pub(crate) timeouts: Timeouts,
+    pub(crate) cors: RouteCors,
     pub(crate) ip: Option<IpRules>,
     pub(crate) cache: Option<RouteCache>,
+    pub(crate) request: RequestRules,
+    pub(crate) response: ResponseRules,
 }
 
 /// A route as it was read, for the checks that look at several.
@@ -43,14 +45,12 @@ impl Entry {
 }
 
 impl Table for Entry {
-    const NOT_BUILT: &'static [&'static str] =
-        &["respond", "redirect", "rewrite_path", "rate_limit", "plugins", "cors", "auth", "concurrency", "request"];
+    const NOT_BUILT: &'static [&'static str] = &["rate_limit", "plugins", "auth", "concurrency"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let matching = Matching::read(keys);
-        let upstream = keys.required::<NameOf<Upstream>>("upstream", "the upstream that answers");
-        let strip_prefix =
-            keys.optional::<Locate<PathPrefix>>("strip_prefix", "what is taken off the front of the path");
+        let target = Target::read(keys);
+        let (strip_prefix, rewrite) = PathRules::read(keys);
         let encoded_slashes = keys.or::<Word<SlashRule>>(
             "encoded_slashes",
             "refuse",
@@ -60,7 +60,10 @@ impl Table for Entry {
         let timeouts = if keys.is_off("timeouts") { Some(Timeouts::OFF) } else { timeouts };
         let ip = keys.optional::<IpRules>("ip", "whose address is let in; the others: 403");
         let cache = keys.optional::<RouteCache>("cache", "what of its answers is stored, and for how long");
-        keys.table::<Response>("response", "what is done to its answers, the gateway's own too");
+        let cors = RouteCors::read(keys);
+        let request = keys.table::<RequestRules>("request", "what its requests may bring, and what is done to them");
+        let response = keys.table::<ResponseRules>("response", "what is done to its answers, the gateway's own too");
+        let response = if keys.is_off("response") { Some(ResponseRules::default()) } else { response };
 
         if let (Some(prefix), Some(matching)) = (&strip_prefix, &matching) {
             refuse_foreign_prefix(keys, prefix, &matching.path);
@@ -68,12 +71,15 @@ impl Table for Entry {
         let route = || {
             Some(Route {
                 matching: matching.clone()?,
-                upstream: upstream?,
-                strip_prefix: strip_prefix.map(|prefix| prefix.value),
+                target: target?,
+                path_rules: PathRules { strip_prefix: strip_prefix.map(|prefix| prefix.value), rewrite },
                 encoded_slashes: encoded_slashes.0,
                 timeouts: timeouts?,
+                cors,
                 ip,
                 cache,
+                request: request?,
+                response: response?,
             })
         };
         let route = route();

@@ -2,15 +2,21 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use http::header::{ETAG, SERVER};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tower_gateway::cache::Authenticated;
 use tower_gateway::strict::EncodedSlashes;
+use tower_gateway::transform::Template;
 
 use super::super::cache::{Cache, RouteCache};
+use super::super::cors::{AllowedOrigins, Cors, RouteCors};
 use super::super::ip::IpRules;
 use super::super::matching::{Matching, PathMatch};
+use super::super::request::{BodyLimit, RequestRules};
+use super::super::response::ResponseRules;
 use super::super::route::Route;
 use super::super::server::{ClientIpFrom, Server};
+use super::super::target::{PathRules, Redirect, Respond, Target};
 use super::super::timeouts::Timeouts;
 use super::super::upstream::{Balance, Protocol, Upstream, UpstreamHost};
 use super::super::upstream_server::UpstreamServer;
@@ -58,6 +64,9 @@ format = "off"
 [cache]
 memory = "1GiB"
 x_cache = false
+[cors]
+allow_origins = ["https://app.example", "http://localhost:3000"]
+allow_credentials = true
 
 [upstreams.users]
 servers = ["http://127.0.0.1:3001", { url = "http://127.0.0.1:3002/base/", weight = 2 }]
@@ -87,9 +96,17 @@ encoded_slashes = "keep"
 timeouts.response_head = "2s"
 timeouts.body_idle = "none"
 timeouts.upgrade_idle = "5m"
+rewrite_path = "/v2{path}"
+[routes.users.request]
+max_body_bytes = "1MiB"
+content_types = ["application/JSON", "image/*"]
+remove_headers = ["x-debug"]
+set_headers = { X-Forwarded-User = "{subject}" }
 [routes.users.response]
+remove_headers = ["server"]
+set_headers = { x-frame-options = "DENY" }
 response_time = false
-server_timing = false
+server_timing = true
 [routes.users.cache]
 ttl = "30s"
 statuses = [200, 404]
@@ -98,6 +115,12 @@ stale_while_revalidate = "5s"
 stale_if_error = "60s"
 authenticated = "per_subject"
 
+[routes.users.cors]
+allow_origins = ["*"]
+allow_methods = ["PURGE"]
+allow_headers = []
+expose_headers = ["etag"]
+max_age = "1h"
 [routes.users.ip]
 allow = ["10.0.0.0/8", "::1"]
 deny = ["10.1.0.0/16"]
@@ -113,10 +136,23 @@ upstream = "users"
 timeouts = false
 response = false
 
+[routes.fixed]
+path = "/fixed"
+cors = false
+respond = { status = 404, headers = { Content-Type = "text/html" }, body = "<h1>no</h1>" }
+
+[routes.moved]
+path = "/moved"
+redirect = { to = "https://{host}{path}" }
+
 [routes.two]
 path = "/two"
 upstream = "users"
 "#;
+
+fn template(text: &str) -> Template {
+    text.parse().unwrap()
+}
 
 fn seconds(seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
@@ -186,10 +222,30 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
                 methods: Some(vec![Method::GET, Method::POST]),
                 headers: [("x-beta".to_owned(), HeaderValue::from_static("1"))].into(),
             },
-            upstream: "users".to_owned(),
-            strip_prefix: Some("/api".to_owned()),
+            target: Target::Upstream("users".to_owned()),
+            path_rules: PathRules { strip_prefix: Some("/api".to_owned()), rewrite: Some(template("/v2{path}")) },
             encoded_slashes: EncodedSlashes::Keep,
             timeouts: Timeouts { response_head: seconds(2), body_idle: None, total: None, upgrade_idle: seconds(300) },
+            cors: RouteCors::Own(Cors {
+                allow_origins: AllowedOrigins::Any,
+                allow_methods: vec!["PURGE".parse().unwrap()],
+                allow_headers: Vec::new(),
+                expose_headers: vec![ETAG],
+                allow_credentials: false,
+                max_age: seconds(3600),
+            }),
+            request: RequestRules {
+                max_body_bytes: BodyLimit::Own(Some(1 << 20)),
+                content_types: Some(vec!["application/json".to_owned(), "image/*".to_owned()]),
+                remove_headers: vec!["x-debug".parse().unwrap()],
+                set_headers: [("x-forwarded-user".to_owned(), template("{subject}"))].into(),
+            },
+            response: ResponseRules {
+                remove_headers: vec![SERVER],
+                set_headers: [("x-frame-options".to_owned(), template("DENY"))].into(),
+                response_time: false,
+                server_timing: true,
+            },
             ip: Some(IpRules {
                 allow: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
                 deny: vec!["10.1.0.0/16".parse().unwrap()],
@@ -204,6 +260,23 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             }),
         }
     );
+    let cors = config.cors.as_ref().unwrap();
+    let origins = ["https://app.example", "http://localhost:3000"].map(HeaderValue::from_static);
+    assert_eq!(cors.allow_origins, AllowedOrigins::These(origins.into()));
+    assert_eq!((cors.allow_methods.len(), cors.allow_headers.len(), cors.expose_headers.len()), (5, 3, 8));
+    assert_eq!((cors.allow_credentials, cors.max_age), (true, None));
+    assert_eq!(config.routes["fixed"].cors, RouteCors::Off);
+    assert_eq!(
+        config.routes["fixed"].target,
+        Target::Respond(Respond {
+            status: StatusCode::NOT_FOUND,
+            headers: [("content-type".to_owned(), HeaderValue::from_static("text/html"))].into(),
+            body: "<h1>no</h1>".to_owned(),
+        })
+    );
+    let moved = Redirect { status: StatusCode::PERMANENT_REDIRECT, to: template("https://{host}{path}") };
+    assert_eq!(config.routes["moved"].target, Target::Redirect(moved));
+    assert_eq!(config.routes["one"].response, ResponseRules::default());
     assert_eq!(config.routes["one"].matching.path_match, PathMatch::Exact);
     let off = Timeouts { response_head: None, body_idle: None, total: None, upgrade_idle: None };
     assert_eq!(config.routes["one"].timeouts, off);
@@ -271,8 +344,8 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
                 methods: None,
                 headers: BTreeMap::new(),
             },
-            upstream: "users".to_owned(),
-            strip_prefix: None,
+            target: Target::Upstream("users".to_owned()),
+            path_rules: PathRules::default(),
             encoded_slashes: EncodedSlashes::Refuse,
             timeouts: Timeouts {
                 response_head: seconds(30),
@@ -280,8 +353,16 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
                 total: None,
                 upgrade_idle: seconds(3600),
             },
+            cors: RouteCors::AsAll,
             ip: None,
             cache: None,
+            request: RequestRules::default(),
+            response: ResponseRules {
+                remove_headers: vec![SERVER, "x-powered-by".parse().unwrap()],
+                set_headers: BTreeMap::new(),
+                response_time: true,
+                server_timing: false,
+            },
         }
     );
 }

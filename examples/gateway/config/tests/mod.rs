@@ -7,6 +7,7 @@ mod forms;
 pub(crate) mod generate;
 mod properties;
 mod references;
+mod routes;
 mod schema;
 mod tables;
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::super::Config;
 use super::super::path::is_prefix_by_segments;
+use super::super::target::Target;
 use super::{parse, server};
 
 /// Pieces that files are made of, so that random ones get beyond the first character.
@@ -89,10 +90,10 @@ fn assert_consistent(config: &Config) {
     assert!(!config.routes.is_empty());
     let mut matched = HashSet::new();
     for route in config.routes.values() {
-        assert!(config.upstreams.contains_key(&route.upstream));
+        assert!(matches!(&route.target, Target::Upstream(upstream) if config.upstreams.contains_key(upstream)));
         assert!(route.matching.path.starts_with('/'));
         assert!(matched.insert(&route.matching));
-        if let Some(prefix) = &route.strip_prefix {
+        if let Some(prefix) = &route.path_rules.strip_prefix {
             assert!(prefix.starts_with('/') && is_prefix_by_segments(prefix, &route.matching.path));
         }
     }

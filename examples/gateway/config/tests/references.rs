@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::super::matching::PathMatch;
+use super::super::target::Target;
 use super::{accepted, only_fault, parse, refused, route, warnings};
 
 const UPSTREAMS: &str = "[upstreams.users]\nservers = [\"http://u\"]\n[upstreams.orders]\nservers = [\"http://o\"]\n";
@@ -90,7 +91,7 @@ fn what_is_stripped_is_a_prefix_of_the_path_by_whole_segments() {
         [("/api/users", "/api", "/api"), ("/api", "/api", "/api"), ("/a/b/c", "/a/b/", "/a/b")]
     {
         let config = accepted(route(&format!("path = \"{path}\"\nstrip_prefix = \"{prefix}\"")));
-        assert_eq!(config.routes["users"].strip_prefix.as_deref(), Some(stripped));
+        assert_eq!(config.routes["users"].path_rules.strip_prefix.as_deref(), Some(stripped));
     }
     for (path, prefix) in [("/apis", "/api"), ("/api", "/api/users"), ("/", "/api")] {
         assert_eq!(
@@ -131,18 +132,24 @@ response = false
     ));
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let inherits = &config.routes["inherits"];
-    assert_eq!((inherits.upstream.as_str(), inherits.matching.path_match), ("users", PathMatch::Exact));
-    assert_eq!(inherits.strip_prefix.as_deref(), Some("/api"));
+    assert_eq!(
+        (&inherits.target, inherits.matching.path_match),
+        (&Target::Upstream("users".to_owned()), PathMatch::Exact)
+    );
+    assert_eq!(inherits.path_rules.strip_prefix.as_deref(), Some("/api"));
     assert_eq!((inherits.timeouts.response_head, inherits.timeouts.total), (seconds(1), seconds(2)));
 
     let replaces = &config.routes["replaces"];
-    assert_eq!((replaces.upstream.as_str(), replaces.matching.path_match), ("orders", PathMatch::Prefix));
-    assert_eq!(replaces.strip_prefix.as_deref(), Some("/v2"));
+    assert_eq!(
+        (&replaces.target, replaces.matching.path_match),
+        (&Target::Upstream("orders".to_owned()), PathMatch::Prefix)
+    );
+    assert_eq!(replaces.path_rules.strip_prefix.as_deref(), Some("/v2"));
     // The whole table is replaced: what the route's own leaves out is not taken from the defaults' one.
     assert_eq!((replaces.timeouts.response_head, replaces.timeouts.total), (seconds(30), seconds(3)));
 
     let refuses = &config.routes["refuses"];
-    assert_eq!(refuses.strip_prefix, None);
+    assert_eq!(refuses.path_rules.strip_prefix, None);
     assert_eq!((refuses.timeouts.response_head, refuses.timeouts.body_idle), (None, None));
 }
 
