@@ -46,9 +46,9 @@ where
         }
         // Before anything is changed of it.
         let after = After::new(&self.settings, &request);
-        match self.settings.transform(&mut request) {
-            Ok(()) => TransformFuture::inner(self.inner.call(request), after),
-            Err(refusal) => {
+        match self.settings.refusal(&mut request) {
+            None => TransformFuture::inner(self.inner.call(request), after),
+            Some(refusal) => {
                 release(&mut self.inner);
                 TransformFuture::own(refusal, after)
             }
@@ -57,10 +57,10 @@ where
 }
 
 impl Settings {
-    /// Changes a request, or gives the answer to one that cannot be.
-    fn transform<B>(&self, request: &mut Request<B>) -> Result<(), Response<Bytes>> {
+    /// The answer to a request that cannot be changed as it should; others are.
+    fn refusal<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>> {
         if self.request.is_empty() {
-            return Ok(());
+            return None;
         }
         let head = Head::of(request);
         // All values first, since they may be those of fields that are about to change.
@@ -69,7 +69,7 @@ impl Settings {
         let Ok(values) = values else {
             let rejection = Rejection::new("transform", Reason::BadRequest)
                 .detail("what is known of the request cannot be passed on in a header field");
-            return Err(self.gate.answer(head, head.context(), rejection));
+            return Some(self.gate.answer(head, head.context(), rejection));
         };
         let headers = request.headers_mut();
         self.request.remove_from(headers);
@@ -79,7 +79,7 @@ impl Settings {
                 None => drop(headers.remove(name)),
             }
         }
-        Ok(())
+        None
     }
 }
 
