@@ -6,3 +6,5 @@ mod origin;
 mod semantics;
 #[path = "cache/sharing.rs"]
 mod sharing;
+#[path = "cache/together.rs"]
+mod together;

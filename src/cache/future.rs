@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -16,7 +17,6 @@ use super::body::CacheBody;
 use super::decision::{Asking, Decision};
 use super::entry::{Record, StoredHead};
 use super::flight::{Boarding, Follow, Landing};
-use super::found::Found;
 use super::plan::Plan;
 use super::policy::reuse::{self, Reuse};
 use super::policy::vary;
@@ -130,7 +130,8 @@ where
     ) -> Self {
         match settings.decide(record, &ask, request.headers()) {
             Decision::Serve(found, age, outcome) => {
-                Self::serve(settings, inner, request, ask, &found, age, Handling::of(outcome))
+                let response = settings.answer(&found, &ask, request.headers(), age, Handling::of(outcome));
+                Self::Answered { response }
             }
             Decision::ServeAndRefresh(found, age, asking) => {
                 let response = settings.answer(&found, &ask, request.headers(), age, Handling::of(CacheOutcome::Stale));
@@ -142,22 +143,6 @@ where
                 Self::Answered { response: Some(refusal) }
             }
             Decision::Forward(asking) => Self::forward(settings, inner, request, ask, asking, None, round),
-        }
-    }
-
-    fn serve(
-        settings: &Arc<Settings<St>>,
-        inner: &mut S,
-        request: Request<B>,
-        ask: Ask,
-        found: &Found,
-        age: u64,
-        handling: Handling<'_>,
-    ) -> Self {
-        match settings.answer(found, &ask, request.headers(), age, handling) {
-            Some(response) => Self::Answered { response: Some(response) },
-            // What was arriving has grown too long to be read from its beginning.
-            None => Self::alone(settings, inner, request, ask, Asking::plain(Forward::UriMiss, None)),
         }
     }
 
@@ -195,7 +180,8 @@ where
                     && let Decision::Serve(found, age, outcome) = settings.decide(Some(record), &ask, request.headers())
                 {
                     drop(lead);
-                    return Self::serve(settings, inner, request, ask, &found, age, Handling::of(outcome));
+                    let response = settings.answer(&found, &ask, request.headers(), age, Handling::of(outcome));
+                    return Self::Answered { response };
                 }
                 let mut plan = Plan::new(settings.clone(), ask, asking, &request);
                 plan.lead = Some(lead);
@@ -230,13 +216,15 @@ where
                 let age = found.head.times.age(ask.now);
                 let fits = vary::matches(&found.head.vary, request.headers())
                     && reuse::decide(&found.head.terms, age, &ask.directives) == Reuse::Fresh;
-                if fits {
-                    settings.shared.counters.collapsed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let forward = Some(Forward::UriMiss);
-                    let handling = Handling { forward, collapsed: true, ..Handling::of(CacheOutcome::Hit) };
-                    return Self::serve(&settings, &mut inner, request, ask, &found, age, handling);
+                let handling =
+                    Handling { forward: Some(Forward::UriMiss), collapsed: true, ..Handling::of(CacheOutcome::Hit) };
+                // None: the others have left meanwhile, and with them what was arriving.
+                let response = fits.then(|| settings.answer(&found, &ask, request.headers(), age, handling)).flatten();
+                if response.is_some() {
+                    settings.shared.counters.collapsed.fetch_add(1, Ordering::Relaxed);
+                    return Self::Answered { response };
                 }
-                Some(found.head)
+                (!fits).then_some(found.head)
             }
             Some(Landing::Again) => None,
             // There is nothing to share, or it does not come: no more waiting.

@@ -59,6 +59,18 @@ pub(crate) fn response(status: u16, fields: &[(&str, &str)], content: impl Into<
     response.body(Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()).unwrap()
 }
 
+/// A body that comes when it is sent. Dropping the sender ends it.
+pub(crate) fn sent(
+    status: u16,
+    fields: &[(&str, &str)],
+) -> (tokio::sync::mpsc::UnboundedSender<Result<Bytes, BoxError>>, Response<OriginBody>) {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Bytes, BoxError>>();
+    let stream = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+    let frames = futures_util::StreamExt::map(stream, |piece| piece.map(http_body::Frame::data));
+    let body = http_body_util::StreamBody::new(frames).boxed_unsync();
+    (sender, response(status, fields, "").map(|_| body))
+}
+
 impl<B> Service<Request<B>> for Origin {
     type Response = Response<OriginBody>;
     type Error = Infallible;
@@ -136,6 +148,23 @@ impl Bench {
 
     pub(crate) async fn send(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Got {
         self.send_as(method, path, fields, RequestContext::new()).await
+    }
+
+    /// The response to a GET, its body still to be read.
+    pub(crate) fn start(
+        &self,
+        fields: &[(&str, &str)],
+    ) -> impl Future<Output = Response<impl http_body::Body<Data = Bytes, Error = BoxError> + use<>>> + use<> {
+        let mut request = Request::builder().uri("/a").header("host", "a.test");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let service = self.service.clone();
+        let answer = service.oneshot(request.body(()).unwrap());
+        async move {
+            let Ok(response) = answer.await;
+            response
+        }
     }
 
     pub(crate) async fn send_as(
