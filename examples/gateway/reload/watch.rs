@@ -10,17 +10,13 @@ use std::time::Duration;
 
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
 
 use super::paths::folders;
 use crate::config::stamp::{Files, Stamp};
 
-/// Whoever writes a file does so in several steps, and several files one after the other: it has ended when nothing has
-/// happened for this long.
+/// Whoever writes a file does so in several steps, and several files one after the other: they are whole when they have
+/// stayed the same for this long. In a folder where something happens all the time, it is also how often one looks.
 const QUIET: Duration = Duration::from_millis(100);
-
-/// In a folder where something happens all the time one has to look in between.
-const LONGEST: Duration = Duration::from_secs(2);
 
 pub(super) struct Watch {
     stirred: Arc<Notify>,
@@ -49,7 +45,7 @@ impl Watch {
     pub(super) async fn changed(&mut self) {
         loop {
             self.stirred.notified().await;
-            self.settle().await;
+            tokio::time::sleep(QUIET).await;
             // A folder may have come, or been replaced. That this fails has been told when it was tried first.
             let _ = self.watch_folders();
             let mut found = self.stamps();
@@ -74,11 +70,6 @@ impl Watch {
 
     fn are_as_read(&self, found: &[Option<Stamp>]) -> bool {
         self.files.values().zip(found).all(|(read, found)| found.is_none() || found == read)
-    }
-
-    async fn settle(&self) {
-        let latest = Instant::now() + LONGEST;
-        while Instant::now() < latest && timeout_at(Instant::now() + QUIET, self.stirred.notified()).await.is_ok() {}
     }
 
     /// Tried twice: a folder may go between its being found and its being watched.
