@@ -5,6 +5,8 @@
 
 mod hangup;
 mod paths;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::path::{Path, PathBuf};

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use super::h1::connection::Connection;
 
 /// Idle connections, for each server the last used first: the rest may then grow old and be closed.
@@ -15,6 +17,7 @@ pub(super) struct Pool {
     sweeping: AtomicBool,
     /// How many sweeps there were: by these a connection's age is counted, so that none has to read the clock.
     sweeps: AtomicU64,
+    sweeper: Mutex<Option<AbortHandle>>,
     heir: OnceLock<Heir>,
 }
 
@@ -34,7 +37,7 @@ impl Pool {
     pub(super) fn new(servers: usize, keep_alive: Duration) -> Arc<Self> {
         let servers = (0..servers).map(|_| Shelf::default()).collect();
         let (sweeping, sweeps) = (AtomicBool::new(false), AtomicU64::new(0));
-        Arc::new(Self { servers, keep_alive, sweeping, sweeps, heir: OnceLock::new() })
+        Arc::new(Self { servers, keep_alive, sweeping, sweeps, sweeper: Mutex::default(), heir: OnceLock::new() })
     }
 
     /// The connection that was used last, if one is still open. One that is too old is closed by the sweep, and is as good
@@ -93,7 +96,7 @@ impl Pool {
         }
         let pool = Arc::downgrade(self);
         let pause = self.pause();
-        tokio::spawn(async move {
+        let sweeper = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
                 let Some(pool) = pool.upgrade() else { return };
@@ -102,6 +105,7 @@ impl Pool {
                 }
             }
         });
+        *self.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper.abort_handle());
     }
 
     /// Between two sweeps. An idle connection lives at most a quarter longer than it may, and a closed one is gone within
@@ -122,6 +126,15 @@ impl Pool {
         self.sweeping.store(false, Ordering::Release);
         let any = self.servers.iter().any(|shelf| !shelf.idle().is_empty());
         any && !self.sweeping.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// A reload a second would otherwise leave half a minute's worth of sleeping tasks behind.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.sweeper.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            sweeper.abort();
+        }
     }
 }
 
