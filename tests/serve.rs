@@ -460,6 +460,17 @@ fn a_dripped_head_is_answered_with_408_and_closed() {
 }
 
 #[test]
+fn half_a_preface_of_http_2_is_half_a_head() {
+    let handle = serve(server().header_read_timeout(SHORT).keep_alive_timeout(LONG));
+    let start = Instant::now();
+    let mut client = Client::connect(&handle);
+    client.send("PRI * HTTP/2.0\r\n");
+    assert!(client.reply().closes());
+    client.assert_closed();
+    assert!(start.elapsed() < SHORT * 10);
+}
+
+#[test]
 fn idle_time_is_no_part_of_the_header_timeout() {
     let handle = serve(server().header_read_timeout(SHORT).keep_alive_timeout(SHORT * 4));
     let mut client = Client::connect(&handle);
