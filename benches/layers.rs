@@ -9,6 +9,7 @@ use tower_gateway::client_ip::{CidrSet, ClientIpLayer, ForwardingHeader};
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::serve::Swap;
 use tower_gateway::strict::StrictLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
@@ -50,6 +51,26 @@ fn layers(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The same call, where the service is asked first whether it is ready, which is where a `Swap` looks for another one.
+fn ready_and_call<S>(bencher: &mut Bencher<'_>, mut service: S)
+where
+    S: Service<http::Request<support::NoBody>>,
+    S::Error: std::fmt::Debug,
+{
+    let call = |request| {
+        block_on(std::future::poll_fn(|cx| service.poll_ready(cx))).unwrap();
+        block_on(service.call(request)).unwrap()
+    };
+    bencher.iter_batched(request, call, BatchSize::SmallInput);
+}
+
+fn swap(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("swap");
+    group.bench_function("without", |bencher| ready_and_call(bencher, support::stack()));
+    group.bench_function("with", |bencher| ready_and_call(bencher, Swap::new(support::stack())));
+    group.finish();
+}
+
 fn cidr_lookup(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("cidr_set");
     for size in [10, 10_000] {
@@ -65,5 +86,5 @@ fn cidr_lookup(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, layers, cidr_lookup);
+criterion_group!(benches, layers, swap, cidr_lookup);
 criterion_main!(benches);

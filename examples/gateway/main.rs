@@ -97,11 +97,15 @@ enum Source<'a> {
 fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>) -> Result<ExitCode, BoxError> {
     // What layers do in the background they do here.
     let _within = control.enter();
+    let triggers = match &source {
+        Source::File(path) => Some((Triggers::new()?, path.to_path_buf())),
+        Source::Demo(_) => None,
+    };
     let running = Arc::new(Running::new(loaded, Assembly::worker)?);
     let workers = running.clone();
     let server = layers::server(&loaded.config.server)?.start(move |_| workers.worker())?;
-    if let Source::File(path) = source {
-        control.spawn(Triggers::new()?.follow(running.clone(), path.to_owned()));
+    if let Some((triggers, file)) = triggers {
+        control.spawn(triggers.follow(running.clone(), file));
     }
     let mut greeting = String::new();
     for address in server.local_addrs() {

@@ -34,7 +34,8 @@ pub(crate) struct Running<S> {
 
 struct Current {
     assembly: Assembly,
-    config: Config,
+    server: config::Server,
+    watch: bool,
     /// What was read last, to no avail perhaps.
     files: Files,
 }
@@ -86,17 +87,29 @@ impl<S> Running<S> {
     /// Reads `file` and lets it take over. One at a time; it may take as long as reading files does.
     pub(crate) fn reload(&self, file: &Path) -> Result<Reloaded, NotReloaded> {
         let mut current = lock(&self.current);
-        let loaded = Config::load(file).inspect_err(|faults| current.files = faults.files.clone())?;
+        let loaded = Config::load(file);
+        // Whatever comes of it: it is to be read again when it changes, and not before.
+        let (Ok(Loaded { files, .. }) | Err(Faults { files, .. })) = &loaded;
+        current.files.clone_from(files);
+        let loaded = loaded?;
         let assembly = Assembly::new(&loaded.config, Some(&current.assembly)).map_err(NotReloaded::Assembly)?;
         let mut workers = lock(&self.workers);
-        for worker in workers.iter_mut() {
+        let made: Vec<(Clients, S)> = workers.iter().map(|worker| self.stack(&assembly, worker)).collect();
+        for (worker, (clients, stack)) in workers.iter_mut().zip(made) {
             let _within = worker.runtime.enter();
-            worker.clients = assembly.clients(&worker.clients);
-            drop(worker.stack.replace((self.make)(&assembly, &worker.clients)));
+            worker.clients = clients;
+            drop(worker.stack.replace(stack));
         }
         *current = Current::new(&loaded, assembly);
         let restart = loaded.config.server.needs_restart(&self.started);
         Ok(Reloaded { warnings: loaded.warnings, restart })
+    }
+
+    fn stack(&self, assembly: &Assembly, worker: &Worker<S>) -> (Clients, S) {
+        let _within = worker.runtime.enter();
+        let clients = assembly.clients(&worker.clients);
+        let stack = (self.make)(assembly, &clients);
+        (clients, stack)
     }
 
     /// From now on whoever asks for this gateway's health learns that it leaves, and how long that is to be known before
@@ -104,23 +117,24 @@ impl<S> Running<S> {
     pub(crate) fn leave(&self) -> (Duration, Duration) {
         let current = lock(&self.current);
         current.assembly.health().set_draining();
-        (current.config.server.drain_delay, current.config.server.shutdown_grace)
+        (current.server.drain_delay, current.server.shutdown_grace)
     }
 
     /// What is to be watched; nothing when nothing is.
     fn watched(&self) -> Files {
         let current = lock(&self.current);
-        if current.config.reload.watch { current.files.clone() } else { Files::new() }
+        if current.watch { current.files.clone() } else { Files::new() }
     }
 }
 
 impl Current {
     fn new(loaded: &Loaded, assembly: Assembly) -> Self {
-        Self { assembly, config: loaded.config.clone(), files: loaded.files.clone() }
+        let Config { server, reload, .. } = &loaded.config;
+        Self { assembly, server: server.clone(), watch: reload.watch, files: loaded.files.clone() }
     }
 }
 
-/// A panic within would be one of [`Assembly::new`], which nothing has been exchanged for yet.
+/// A panic within would be one of making an assembly or its stacks, before anything is exchanged.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -24,7 +24,7 @@ pub(super) struct Pool {
 /// Who has taken over from a pool: what is put into that goes here.
 #[derive(Debug)]
 struct Heir {
-    pool: Weak<Pool>,
+    pool: Arc<Pool>,
     /// By which index it knows the server of each index, if it does.
     servers: Box<[Option<usize>]>,
 }
@@ -74,7 +74,7 @@ impl Pool {
     /// Hands over all connections, those that come back later as well. `servers` says which of the heir's servers each of
     /// these is; connections to others are closed. Only the first heir gets any.
     pub(super) fn hand_over(&self, heir: &Arc<Self>, servers: Box<[Option<usize>]>) {
-        if self.heir.set(Heir { pool: Arc::downgrade(heir), servers }).is_err() {
+        if self.heir.set(Heir { pool: heir.clone(), servers }).is_err() {
             return;
         }
         let Some(heir) = self.heir.get() else { return };
@@ -140,15 +140,13 @@ impl Drop for Pool {
 
 impl Heir {
     fn take(&self, server: usize) -> Option<Box<Connection>> {
-        self.pool.upgrade()?.take(self.servers[server]?)
+        self.pool.take(self.servers[server]?)
     }
 
     /// Closes what the heir has no use for.
     fn put(&self, server: usize, connection: Box<Connection>) {
-        if let Some(server) = self.servers[server]
-            && let Some(pool) = self.pool.upgrade()
-        {
-            pool.put(server, connection);
+        if let Some(server) = self.servers[server] {
+            self.pool.put(server, connection);
         }
     }
 }
