@@ -63,6 +63,7 @@ mod claims;
 mod credential;
 mod failures;
 mod header;
+mod identity_headers;
 mod issuer;
 mod json;
 pub mod jwks;

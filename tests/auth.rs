@@ -547,6 +547,29 @@ async fn the_gate_switches_off_skips_tries_and_words() {
 }
 
 #[tokio::test]
+async fn an_origin_is_told_who_it_is_and_never_by_the_client() {
+    let signer = hs256();
+    let subject = |head: &Head<'_>| head.context()?.identity()?.subject().map(str::to_owned);
+    let layer = AuthLayer::new(jwt(&signer)).identity_header("x-user".parse().unwrap(), subject).open_path("/open");
+    let app = guard(&layer);
+    let forged = |request: http::request::Builder| {
+        request.header("x-user", "admin").header("x_user", "admin").header("connection", "x-user, close")
+    };
+    assert_eq!(app.status(forged(bearer(&signer.token(&claims("u1"))))).await, 200);
+    assert_eq!(app.status(forged(get("/open"))).await, 200);
+    let seen = app.seen.lock().unwrap().iter().map(|request| request.headers().clone()).collect::<Vec<_>>();
+    assert_eq!(seen[0]["x-user"], "u1");
+    assert_eq!(seen[0]["connection"], "close", "the client cannot have it removed as its own");
+    for headers in &seen {
+        assert!(!headers.contains_key("x_user") && !headers.values().any(|value| value == "admin"), "{headers:?}");
+    }
+    assert!(!seen[1].contains_key("x-user"));
+    for subject in ["a\r\nx-admin: 1", " a", "a\u{7f}", "a\0"] {
+        assert_eq!(app.status(bearer(&signer.token(&claims(subject)))).await, 403, "{subject:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_identity_found_outside_is_enough_and_stays() {
     let outer = AuthLayer::new(ApiKeys::new(keys()));
     let inner = AuthLayer::new(jwt(&hs256())).require_scopes(["read"]).unwrap();

@@ -53,7 +53,10 @@ fn the_demo_prints_commands_that_work_as_printed() {
     shows("/down", "502 Bad Gateway");
     shows("/down", "\"error\":\"upstream_connect_failed\"");
     shows("/nowhere", "\"error\":\"route_not_found\"");
-    assert_eq!(commands.len(), 12, "a command that is not looked at here");
+    shows("/api/me", "401 Unauthorized");
+    shows("-i -H 'Authorization: Bearer", "403 Forbidden");
+    shows("X-User-Id: admin", "x-user-id: alice");
+    assert_eq!(commands.len(), 15, "a command that is not looked at here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +349,7 @@ fn check(config: &str) -> (bool, String) {
 fn check_prints_every_fault_with_its_line() {
     let (fine, printed) = check(
         "[server]\nlisen = [\"127.0.0.1:0\"]\nkeep_alive_timeout = \"75\"\n\
-         [routes.a]\npath = \"a\"\nupstream = \"nobody\"\n[routes.a.auth]\n",
+         [routes.a]\npath = \"a\"\nupstream = \"nobody\"\n[routes.a.auth]\naccept = [\"cookie\"]\n",
     );
     assert!(!fine);
     for fault in [
@@ -354,7 +357,7 @@ fn check_prints_every_fault_with_its_line() {
         ":3:22: ",
         ":5:8: ",
         ":6:12: ",
-        ":7:11: \"auth\" in [routes.a] is part of the format but not built yet",
+        ":8:11: routes.a.auth.accept[0]: \"cookie\" is not",
     ] {
         assert!(printed.contains(fault), "{fault} is not in\n{printed}");
     }
@@ -363,7 +366,11 @@ fn check_prints_every_fault_with_its_line() {
 #[test]
 fn check_serves_nothing_and_finds_no_fault_in_the_demos_file() {
     let demo = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/gateway/gateway.toml")).unwrap();
-    let (fine, printed) = check(&demo.replace("${DEMO_UPSTREAM}", "127.0.0.1:3001"));
+    let (fine, printed) = check(
+        &demo
+            .replace("${DEMO_UPSTREAM}", "127.0.0.1:3001")
+            .replace("DEMO_SECRET", "X:-0123456789abcdef0123456789abcdef"),
+    );
     assert!(fine, "{printed}");
     assert!(printed.contains("no faults"));
 }

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_gateway::BoxError;
+use tower_gateway::auth::AuthLayer;
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
@@ -18,6 +19,7 @@ use tower_gateway::strict::{EncodedSlashes, StrictLayer};
 use tower_gateway::transform::{Transform, TransformLayer};
 use tower_gateway::upstream::{Client, Upstream};
 
+use crate::auth::Credentials;
 use crate::config::target::Target;
 use crate::config::{self, Config};
 use crate::endpoint::Endpoint;
@@ -34,6 +36,7 @@ pub(crate) struct Assembly {
     request_id: RequestIdLayer,
     health: Health,
     cache: (config::Cache, CacheLayer),
+    credentials: Credentials,
     upstreams: BTreeMap<String, Upstream>,
     routes: Router<RouteLayers>,
 }
@@ -46,6 +49,7 @@ struct RouteLayers {
     ip_filter: Option<IpFilterLayer>,
     content_types: Option<ContentTypeLayer>,
     body_limit: BodyLimitLayer,
+    auth: Option<AuthLayer>,
     cache: Option<CacheLayer>,
     request: Option<TransformLayer>,
     endpoint: Endpoint<()>,
@@ -62,8 +66,9 @@ impl Assembly {
             Ok((name.clone(), layers::upstream(settings, old)?))
         });
         let cache = layers::cache(&config.cache, old.map(|old| (&old.cache.0, &old.cache.1)));
+        let credentials = Credentials::new(config, old.map(|old| &old.credentials))?;
         let routes = config.routes.iter().map(|(name, route)| {
-            Ok((layers::route(config, name, route)?, RouteLayers::new(config, name, route, &cache)?))
+            Ok((layers::route(config, name, route)?, RouteLayers::new(config, name, route, &cache, &credentials)?))
         });
         let health = Health::new(&config.health);
         Ok(Self {
@@ -76,6 +81,7 @@ impl Assembly {
             upstreams: upstreams.collect::<Result<_, BoxError>>()?,
             routes: layers::router(config, routes.collect::<Result<Vec<_>, BoxError>>()?),
             cache: (config.cache, cache),
+            credentials,
         })
     }
 
@@ -128,7 +134,13 @@ impl Assembly {
 }
 
 impl RouteLayers {
-    fn new(config: &Config, name: &str, route: &config::Route, cache: &CacheLayer) -> Result<Self, BoxError> {
+    fn new(
+        config: &Config,
+        name: &str,
+        route: &config::Route,
+        cache: &CacheLayer,
+        credentials: &Credentials,
+    ) -> Result<Self, BoxError> {
         Ok(Self {
             response: layers::response(&route.response),
             encoded_slashes: route.encoded_slashes,
@@ -136,6 +148,7 @@ impl RouteLayers {
             ip_filter: route.ip.as_ref().map(layers::ip_filter),
             content_types: route.request.content_types.as_ref().map(ContentTypeLayer::new).transpose()?,
             body_limit: layers::body_limit(&config.server, &route.request),
+            auth: route.auth.as_ref().map(|auth| credentials.layer(auth)).transpose()?,
             cache: route.cache.as_ref().map(|own| layers::route_cache(cache, own, name, &route.matching)),
             request: layers::request(&route.request),
             endpoint: layers::endpoint(config, route)?,
@@ -158,6 +171,8 @@ impl RouteLayers {
             // What the head says of the body can be judged before anybody is asked who sent it.
             .layer(optional.layer(&self.content_types))
             .layer(self.body_limit.clone())
+            // Who it is, for all that counts, stores and forwards by that; the proxy removes the credential.
+            .layer(optional.layer(&self.auth))
             // After whatever decides who is let in: what is stored answers for the origin, and for nothing before it.
             .layer(optional.layer(&self.cache))
             // For the origin, so behind whoever found out what is to be told: last but for the one who tells it.

@@ -190,6 +190,10 @@ fn proxy(config: &Config, route: &config::Route, upstream: &str) -> Result<Proxy
     if let Some(rewrite) = route.path_rules.rewrite.clone() {
         proxy = proxy.rewrite_path_for(move |head, path| rewrite.render_path(head, path));
     }
+    // A route with auth sets them itself.
+    if route.auth.is_none() {
+        proxy = proxy.remove_request_headers(config.identity_headers.0.iter().map(|(name, _)| name.clone()));
+    }
     Ok(proxy)
 }
 

@@ -3,11 +3,13 @@
 //! Without arguments it serves a demo on 127.0.0.1:8080; with `--config FILE` it serves yours.
 
 mod assemble;
+mod auth;
 mod config;
 mod cors;
 mod demo;
 mod endpoint;
 mod health;
+mod keygen;
 mod layers;
 mod reload;
 mod stack;
@@ -40,6 +42,18 @@ struct Arguments {
     /// Print the JSON Schema of the file, for editors.
     #[arg(long, exclusive = true)]
     schema: bool,
+    #[command(subcommand)]
+    command: Option<Tool>,
+}
+
+#[derive(clap::Subcommand)]
+enum Tool {
+    /// Print a new API key, and its entry for the file of keys.
+    Keygen {
+        /// How logs and limits are to call the key.
+        #[arg(long, default_value = "k1")]
+        id: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,6 +67,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, BoxError> {
+    if let Some(Tool::Keygen { id }) = &arguments.command {
+        keygen::run(id)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.schema {
         println!("{:#}", Config::schema());
         return Ok(ExitCode::SUCCESS);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -56,6 +57,24 @@ pub trait Credential: Send + Sync + 'static {
     /// The scheme that a 401 offers (RFC 9110 section 11.6.1), such as `Bearer`. A cookie has none.
     fn scheme(&self) -> Option<&'static str> {
         None
+    }
+}
+
+impl<C: Credential + ?Sized> Credential for Arc<C> {
+    fn authenticate(&self, head: &Head<'_>) -> Verdict {
+        (**self).authenticate(head)
+    }
+
+    fn recall(&self, head: &Head<'_>) -> Option<Identity> {
+        (**self).recall(head)
+    }
+
+    fn headers(&self) -> Vec<HeaderName> {
+        (**self).headers()
+    }
+
+    fn scheme(&self) -> Option<&'static str> {
+        (**self).scheme()
     }
 }
 

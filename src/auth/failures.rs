@@ -1,6 +1,7 @@
 //! How many credentials a client may get wrong.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,45 +14,20 @@ const SHARDS: usize = 16;
 /// Of a full shard so many entries are looked at to find one that is worth least.
 const LOOKED_AT: usize = 8;
 
-/// A limit on credentials that are not accepted, for each client address (an IPv6 client is counted by its network).
+/// A limit on credentials that are not accepted, for each client address (an IPv6 client is counted by its network). Clones
+/// count together: give one to each layer, and it is one limit.
 ///
 /// Each failure is forgotten `per / failures` later. A client over the limit has every credential refused with a 429 and
 /// without a look at it, but for those that were verified a moment ago: whoever shares the address and is known stays in.
 ///
 /// Clients are counted in memory, [65,536](Self::max_clients) of them at a time by default; when there are more, those with
 /// the fewest failures are forgotten first.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FailureLimit {
     failures: u32,
     per: Duration,
     max_clients: usize,
     clock: Clock,
-}
-
-impl FailureLimit {
-    /// So many `failures` in the time `per`. At least one.
-    pub fn new(failures: u32, per: Duration) -> Self {
-        Self { failures: failures.max(1), per, max_clients: 65_536, clock: Clock::system() }
-    }
-
-    /// How many clients are counted at a time.
-    #[must_use]
-    pub fn max_clients(mut self, clients: usize) -> Self {
-        self.max_clients = clients;
-        self
-    }
-
-    /// The clock that failures are forgotten by.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-}
-
-/// The failures of each client.
-pub(super) struct Failures {
-    limit: FailureLimit,
     counts: Arc<Counts>,
 }
 
@@ -63,51 +39,78 @@ struct Counts {
     shards: [Mutex<HashMap<IpAddr, Duration>>; SHARDS],
 }
 
-impl Failures {
-    pub(super) fn new(limit: FailureLimit) -> Self {
-        let counts = Counts { start: limit.clock.now(), key: RandomState::new(), shards: Default::default() };
-        Self { limit, counts: Arc::new(counts) }
+impl FailureLimit {
+    /// So many `failures` in the time `per`. At least one.
+    pub fn new(failures: u32, per: Duration) -> Self {
+        let clock = Clock::system();
+        let counts = Arc::new(Counts::since(clock.now()));
+        Self { failures: failures.max(1), per, max_clients: 65_536, clock, counts }
     }
 
-    /// The same counts under this limit.
-    pub(super) fn adopt(&mut self, old: &Self) {
+    /// How many clients are counted at a time.
+    #[must_use]
+    pub fn max_clients(mut self, clients: usize) -> Self {
+        self.max_clients = clients;
+        self
+    }
+
+    /// The clock that failures are forgotten by. The counting begins anew.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.counts = Arc::new(Counts::since(clock.now()));
+        self.clock = clock;
+        self
+    }
+
+    /// Goes on with what `old` has counted.
+    pub fn adopt(&mut self, old: &Self) {
         self.counts = old.counts.clone();
-    }
-
-    pub(super) fn limit(&self) -> &FailureLimit {
-        &self.limit
     }
 
     /// How long the client is to wait, where it is over its limit.
     pub(super) fn refused(&self, client: &ClientIp) -> Option<Duration> {
         let forgotten_at = *self.counts.shard(client).get(&client.network())?;
         let ahead = forgotten_at.saturating_sub(self.now());
-        let over = (ahead + self.interval()).saturating_sub(self.limit.per);
+        let over = (ahead + self.interval()).saturating_sub(self.per);
         (over > Duration::ZERO).then_some(over)
     }
 
     pub(super) fn record(&self, client: &ClientIp) {
         let now = self.now();
-        let capacity = (self.limit.max_clients / SHARDS).max(1);
+        let capacity = (self.max_clients / SHARDS).max(1);
         let mut shard = self.counts.shard(client);
         if shard.len() >= capacity && !shard.contains_key(&client.network()) {
             make_room(&mut shard, now);
         }
         let forgotten_at = shard.entry(client.network()).or_insert(now);
         // No further ahead than the limit, so that a client that goes on is not shut out for ever.
-        *forgotten_at = ((*forgotten_at).max(now) + self.interval()).min(now + self.limit.per);
+        *forgotten_at = ((*forgotten_at).max(now) + self.interval()).min(now + self.per);
     }
 
     fn interval(&self) -> Duration {
-        self.limit.per / self.limit.failures
+        self.per / self.failures
     }
 
     fn now(&self) -> Duration {
-        self.limit.clock.now().saturating_duration_since(self.counts.start)
+        self.clock.now().saturating_duration_since(self.counts.start)
+    }
+}
+
+impl fmt::Debug for FailureLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailureLimit")
+            .field("failures", &self.failures)
+            .field("per", &self.per)
+            .field("max_clients", &self.max_clients)
+            .finish_non_exhaustive()
     }
 }
 
 impl Counts {
+    fn since(start: Instant) -> Self {
+        Self { start, key: RandomState::new(), shards: Default::default() }
+    }
+
     fn shard(&self, client: &ClientIp) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Duration>> {
         let shard = self.key.hash_one(client.network()) as usize % SHARDS;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
@@ -132,9 +135,9 @@ mod tests {
         ClientIp::from_peer(std::net::SocketAddr::new(address.parse().unwrap(), 1), 64)
     }
 
-    fn failures(failures: u32, clients: usize) -> (Failures, Arc<crate::ManualClock>) {
+    fn failures(failures: u32, clients: usize) -> (FailureLimit, Arc<crate::ManualClock>) {
         let (clock, hand) = Clock::manual();
-        (Failures::new(FailureLimit::new(failures, Duration::from_secs(60)).max_clients(clients).clock(clock)), hand)
+        (FailureLimit::new(failures, Duration::from_secs(60)).max_clients(clients).clock(clock), hand)
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
     fn counts_are_kept_under_another_limit() {
         let (old, _hand) = failures(1, 100);
         old.record(&client("192.0.2.1"));
-        let mut new = Failures::new(old.limit().clone());
+        let mut new = FailureLimit::new(1, Duration::from_secs(60));
         new.adopt(&old);
         assert!(new.refused(&client("192.0.2.1")).is_some());
     }

@@ -8,7 +8,8 @@ use tower_layer::Layer;
 
 use super::challenge::{Challenges, is_scope};
 use super::credential::Credential;
-use super::failures::{FailureLimit, Failures};
+use super::failures::FailureLimit;
+use super::identity_headers::IdentityHeaders;
 use super::rules::Rules;
 use super::service::Auth;
 use crate::gate::{Gate, gate_setters};
@@ -25,13 +26,14 @@ pub(super) struct Settings {
     pub(super) gate: Gate,
     pub(super) credentials: Vec<Arc<dyn Credential>>,
     pub(super) rules: Rules,
-    pub(super) failures: Option<Arc<Failures>>,
+    pub(super) failures: Option<FailureLimit>,
     pub(super) realm: Box<str>,
     pub(super) challenges: Challenges,
     /// What no origin is to see. Empty where credentials are to be forwarded.
     pub(super) headers: Arc<NameSet>,
     pub(super) forward_credentials: bool,
     pub(super) as_extension: bool,
+    pub(super) identity_headers: IdentityHeaders,
 }
 
 /// A scope that cannot be one.
@@ -52,6 +54,7 @@ impl AuthLayer {
             headers: Arc::default(),
             forward_credentials: false,
             as_extension: false,
+            identity_headers: IdentityHeaders::default(),
         };
         settings.follow();
         Self { settings: Arc::new(settings) }
@@ -147,7 +150,7 @@ impl AuthLayer {
     /// Limits the credentials that a client may get wrong. Not limited by default.
     #[must_use]
     pub fn limit_failures(self, limit: FailureLimit) -> Self {
-        self.change(|settings| settings.failures = Some(Arc::new(Failures::new(limit))))
+        self.change(|settings| settings.failures = Some(limit))
     }
 
     /// The `realm` of challenges. `gateway` by default.
@@ -163,6 +166,30 @@ impl AuthLayer {
         self.change(|settings| settings.forward_credentials = forward)
     }
 
+    /// Tells whoever comes after, and the origin in the end, who is asking: the field `name` is what `value` gives, and there is
+    /// none where it gives nothing or an empty text. What the client sent of that name, in any spelling that an origin may take
+    /// for it, is removed in any case, also on paths that are open.
+    ///
+    /// A value that no field can carry (a line break, space around it) is a 403, and never changed to fit.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// # use tower_gateway::auth::{ApiKeys, AuthLayer, MemoryKeyStore};
+    ///
+    /// # let layer = AuthLayer::new(ApiKeys::new(MemoryKeyStore::default()));
+    /// let layer = layer.identity_header(HeaderName::from_static("x-tenant"), |head| {
+    ///     Some(head.context()?.identity()?.claim("tenant.id")?.as_str()?.to_owned())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn identity_header(
+        self,
+        name: HeaderName,
+        value: impl Fn(&Head<'_>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.change(|settings| settings.identity_headers.add(name, Arc::new(value)))
+    }
+
     /// Puts the [`Identity`] into the request's extensions as well, for handlers that look there: one allocation. It is in the
     /// [`RequestContext`](crate::RequestContext) in any case, where axum's extractor finds it.
     #[must_use]
@@ -175,10 +202,8 @@ impl AuthLayer {
     /// Goes on with the failures that `old` has counted, for a reload with other settings.
     pub fn adopt(&mut self, old: &Self) {
         let settings = Arc::make_mut(&mut self.settings);
-        if let (Some(own), Some(old)) = (&settings.failures, &old.settings.failures) {
-            let mut failures = Failures::new(own.limit().clone());
-            failures.adopt(old);
-            settings.failures = Some(Arc::new(failures));
+        if let (Some(own), Some(old)) = (&mut settings.failures, &old.settings.failures) {
+            own.adopt(old);
         }
     }
 
@@ -218,7 +243,8 @@ impl fmt::Debug for Settings {
             .field("gate", &self.gate)
             .field("credentials", &schemes)
             .field("rules", &self.rules)
-            .field("limits_failures", &self.failures.as_ref().map(|failures| failures.limit()))
+            .field("failures", &self.failures)
+            .field("identity_headers", &self.identity_headers.names())
             .field("forward_credentials", &self.forward_credentials)
             .finish_non_exhaustive()
     }

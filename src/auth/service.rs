@@ -12,7 +12,8 @@ use tower_service::Service;
 
 use super::challenge::Error;
 use super::credential::{CredentialFault, PendingVerdict, Verdict};
-use super::failures::Failures;
+use super::failures::FailureLimit;
+use super::identity_headers::NotAHeaderValue;
 use super::layer::Settings;
 use super::rules::Lack;
 use crate::body::ResponseBody;
@@ -75,6 +76,8 @@ enum Refused {
     Unauthenticated,
     Credential(CredentialFault),
     Lacking(Lack),
+    /// Who it is cannot be told to an origin.
+    Untellable,
     TooManyFailures(Duration),
 }
 
@@ -148,8 +151,8 @@ impl Settings {
         }
     }
 
-    fn failures_of<'a>(&'a self, context: &'a RequestContext) -> Option<(&'a Failures, &'a ClientIp)> {
-        Some((self.failures.as_deref()?, context.client_ip()?))
+    fn failures_of<'a>(&'a self, context: &'a RequestContext) -> Option<(&'a FailureLimit, &'a ClientIp)> {
+        Some((self.failures.as_ref()?, context.client_ip()?))
     }
 
     fn decide(&self, head: &Head<'_>, context: &RequestContext, found: Option<Identity>) -> Decision {
@@ -169,6 +172,16 @@ impl Settings {
             None if self.rules.optional => Decision::Admitted(None),
             None => Decision::Refused(Refused::Unauthenticated),
         }
+    }
+
+    /// Puts in who it is. A trial changes nothing.
+    fn tell<B>(&self, request: &mut Request<B>) -> Result<(), NotAHeaderValue> {
+        if self.identity_headers.is_empty() || self.gate.dry_run {
+            return Ok(());
+        }
+        let values = self.identity_headers.values(&Head::of(request))?;
+        self.identity_headers.write(request.headers_mut(), values);
+        Ok(())
     }
 
     /// The answer, or none in a dry run.
@@ -202,6 +215,9 @@ impl Settings {
             Refused::Lacking(lack) => {
                 let scopes: &[Box<str>] = if *lack == Lack::Scope { &self.rules.scopes } else { &[] };
                 (of(Reason::AccessDenied), Some(Error::InsufficientScope(scopes)))
+            }
+            Refused::Untellable => {
+                (of(Reason::AccessDenied).detail("the identity holds what no header field may"), None)
             }
             Refused::TooManyFailures(after) => (of(Reason::TooManyFailures).retry_after(*after), None),
         }
@@ -258,7 +274,12 @@ where
                     }
                     context.set_identity(identity);
                 }
-                Self::admitted(inner, request)
+                match settings.tell(&mut request) {
+                    Ok(()) => Self::admitted(inner, request),
+                    Err(NotAHeaderValue) => {
+                        Self::decided(settings, inner, context, request, Decision::Refused(Refused::Untellable))
+                    }
+                }
             }
             Decision::Refused(refused) => match settings.answer(Head::of(&request), refused) {
                 Some(answer) => Self { state: State::Answered { answer: Some(answer) } },

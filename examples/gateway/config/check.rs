@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::auth::{Accept, RouteAuth};
+use super::jwt::JwtIssuer;
 use super::matching::{Matching, PathMatch};
 use super::nearest::nearest;
 use super::reader::Reader;
@@ -98,13 +100,59 @@ pub(super) fn warn_of_places_with_headers_alone(reader: &Reader<'_>, routes: &[N
 
 /// What nobody may forget: a route without authentication is there for everyone.
 pub(super) fn list_open_routes(reader: &Reader<'_>, routes: &[Named<Entry>]) {
-    for route in routes {
+    for route in routes.iter().filter(|route| auth(route).is_none()) {
         reader.list_open_route(
             &route.at,
             &route.path,
             format!("[{}] is open to all, since it has no auth", route.path),
         );
     }
+}
+
+/// A route that asks for a credential of which there is no kind would let nobody in.
+pub(super) fn refuse_auth_without_credentials(
+    reader: &Reader<'_>,
+    routes: &[Named<Entry>],
+    has_tokens: bool,
+    has_keys: bool,
+) {
+    for (route, auth) in routes.iter().filter_map(|route| Some((route, auth(route)?))) {
+        let fault = |problem: &str| reader.fault(&route.at, &route.path, format!("[{}.auth] {problem}", route.path));
+        let accepts = |kind: &Accept| auth.accept.as_ref().is_some_and(|accept| accept.contains(kind));
+        if accepts(&Accept::Jwt) && !has_tokens {
+            fault("accepts tokens, and nobody's are believed; add [jwt.NAME]");
+        } else if accepts(&Accept::ApiKey) && !has_keys {
+            fault("accepts API keys, and there are none; add [api_keys]");
+        } else if auth.accept.is_none() && !has_tokens && !has_keys {
+            fault(
+                "accepts all kinds of credential that are configured, and there are none; add [jwt.NAME] or [api_keys]",
+            );
+        }
+    }
+}
+
+pub(super) fn warn_of_credentials_that_no_route_asks_for(
+    reader: &Reader<'_>,
+    routes: &[Named<Entry>],
+    issuers: &[Named<JwtIssuer>],
+) {
+    if reader.has_fault_in("routes") || reader.has_fault_in("defaults") {
+        return;
+    }
+    for issuer in issuers {
+        let asks = |auth: &RouteAuth| match &auth.accept {
+            None => true,
+            Some(accept) => accept.contains(&Accept::Jwt) || accept.contains(&Accept::Issuer(issuer.name.clone())),
+        };
+        if !routes.iter().filter_map(auth).any(asks) {
+            let message = format!("[{}] is used by no route; accept it in the auth of one, or remove it", issuer.path);
+            reader.warn(&issuer.at, &issuer.path, message);
+        }
+    }
+}
+
+fn auth(route: &Named<Entry>) -> Option<&RouteAuth> {
+    route.value.as_ref()?.route.as_ref()?.auth.as_ref()
 }
 
 fn matching(route: &Named<Entry>) -> Option<&Matching> {

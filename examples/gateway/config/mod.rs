@@ -45,24 +45,26 @@
 
 mod access_log;
 mod address;
+pub(crate) mod api_keys;
+pub(crate) mod auth;
 pub(crate) mod cache;
 mod check;
 pub(crate) mod cors;
 mod count;
-#[allow(dead_code, reason = "for tables of layers to come")]
 mod date;
 mod duration;
 mod expand;
 pub(crate) mod fault;
 pub(crate) mod fields;
-#[allow(dead_code, reason = "for tables of layers to come")]
 mod file;
 #[allow(dead_code, reason = "for tables of layers to come")]
 mod forms;
 pub(crate) mod forwarded;
 mod header;
 pub(crate) mod health;
+pub(crate) mod identity_headers;
 pub(crate) mod ip;
+pub(crate) mod jwt;
 mod keys;
 mod literal;
 pub(crate) mod matching;
@@ -76,7 +78,6 @@ pub(crate) mod request_id;
 pub(crate) mod response;
 pub(crate) mod route;
 mod schema;
-#[allow(dead_code, reason = "for tables of layers to come")]
 pub(crate) mod secret;
 pub(crate) mod server;
 #[allow(dead_code, reason = "for tables of layers to come")]
@@ -103,6 +104,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub(crate) use self::api_keys::ApiKeys;
 pub(crate) use self::cache::Cache;
 pub(crate) use self::cors::Cors;
 pub(crate) use self::fault::{Faults, Finding};
@@ -115,6 +117,8 @@ pub(crate) use self::server::Server;
 pub(crate) use self::upstream::Upstream;
 
 use self::access_log::AccessLog;
+use self::identity_headers::IdentityHeaders;
+use self::jwt::{FailedCredentials, JwtIssuer};
 use self::reader::{Found, Reader, read_file, syntax_fault};
 use self::route::Entry;
 use self::source::Source;
@@ -135,6 +139,10 @@ pub(crate) struct Config {
     pub(crate) cache: Cache,
     /// For all routes that say nothing else of it.
     pub(crate) cors: Option<Cors>,
+    pub(crate) jwt: BTreeMap<String, JwtIssuer>,
+    pub(crate) api_keys: Option<ApiKeys>,
+    pub(crate) failed_credentials: FailedCredentials,
+    pub(crate) identity_headers: IdentityHeaders,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// Never empty.
     pub(crate) routes: BTreeMap<String, Route>,
@@ -212,8 +220,7 @@ impl Config {
 }
 
 impl Table for Config {
-    const NOT_BUILT: &'static [&'static str] =
-        &["listeners", "admin", "redis", "jwt", "api_keys", "identity_headers", "audit", "rate_limits"];
+    const NOT_BUILT: &'static [&'static str] = &["listeners", "admin", "redis", "audit", "rate_limits"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let server = keys.table::<Server>("server", "where the gateway listens, and what it allows a connection");
@@ -224,11 +231,19 @@ impl Table for Config {
         let cors = keys.optional::<Cors>("cors", "which scripts of other origins may read the answers");
         keys.table::<AccessLog>("access_log", "one line a request");
         let cache = keys.table::<Cache>("cache", "the memory for the responses that routes with a cache store");
+        let jwt = keys.named::<JwtIssuer>("jwt", "whose tokens are believed, by name");
+        let api_keys = keys.optional::<ApiKeys>("api_keys", "keys that are looked up by their digest");
+        let failed_credentials =
+            keys.table::<FailedCredentials>("failed_credentials", "how many credentials a client may get wrong");
+        let identity_headers = keys.optional::<IdentityHeaders>(
+            "identity_headers",
+            "fields by which upstreams are told who is asking, and no client can: templates",
+        );
         let upstreams = keys.named::<Upstream>("upstreams", "the servers that answer, by name");
         let routes = keys.named_with_defaults::<Entry>("routes", "which requests go where, by name");
 
         let reader = keys.reader;
-        let (upstreams, routes) = (upstreams?, routes?);
+        let (upstreams, routes, jwt) = (upstreams?, routes?, jwt?);
         if routes.is_empty() && reader.complete {
             let message = "no route to serve; add [routes.NAME] with a path and an upstream";
             reader.fault(&keys.header_of("routes"), "routes", message.to_owned());
@@ -236,6 +251,17 @@ impl Table for Config {
         if reader.complete {
             let health_path = health.as_ref().and_then(|health| health.path.as_deref());
             check::refuse_unknown_names(reader, &upstreams);
+            check::refuse_unknown_names(reader, &jwt);
+            if let Some(api_keys) = &api_keys
+                && api_keys.file.is_none()
+            {
+                let message = "[api_keys] has no keys; add file";
+                reader.fault(&keys.header_of("api_keys"), "api_keys", message.to_owned());
+            }
+            if keys.are_sound(&["jwt", "api_keys"]) {
+                check::refuse_auth_without_credentials(reader, &routes, !jwt.is_empty(), api_keys.is_some());
+                check::warn_of_credentials_that_no_route_asks_for(reader, &routes, &jwt);
+            }
             check::refuse_repeated_routes(reader, &routes);
             check::warn_of_unreachable_routes(reader, &routes, health_path);
             check::warn_of_places_with_headers_alone(reader, &routes);
@@ -250,6 +276,10 @@ impl Table for Config {
             forwarded: forwarded?,
             cache: cache?,
             cors,
+            jwt: by_name(jwt)?,
+            api_keys,
+            failed_credentials: failed_credentials?,
+            identity_headers: identity_headers.unwrap_or_default(),
             upstreams: by_name(upstreams)?,
             routes: by_name(routes.into_iter().map(|entry| entry.and_then(|entry| entry.route)).collect())?,
         })

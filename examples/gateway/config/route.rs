@@ -2,6 +2,7 @@
 
 use tower_gateway::strict::EncodedSlashes;
 
+use super::auth::RouteAuth;
 use super::cache::RouteCache;
 use super::cors::RouteCors;
 use super::forms::Located;
@@ -25,6 +26,7 @@ pub(crate) struct Route {
     pub(crate) timeouts: Timeouts,
     pub(crate) cors: RouteCors,
     pub(crate) ip: Option<IpRules>,
+    pub(crate) auth: Option<RouteAuth>,
     pub(crate) cache: Option<RouteCache>,
     pub(crate) request: RequestRules,
     pub(crate) response: ResponseRules,
@@ -45,7 +47,7 @@ impl Entry {
 }
 
 impl Table for Entry {
-    const NOT_BUILT: &'static [&'static str] = &["rate_limit", "plugins", "auth", "concurrency"];
+    const NOT_BUILT: &'static [&'static str] = &["rate_limit", "plugins", "concurrency"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let matching = Matching::read(keys);
@@ -60,6 +62,7 @@ impl Table for Entry {
         let timeouts = if keys.is_off("timeouts") { Some(Timeouts::OFF) } else { timeouts };
         let ip = keys.optional::<IpRules>("ip", "whose address is let in; the others: 403");
         let cache = keys.optional::<RouteCache>("cache", "what of its answers is stored, and for how long");
+        let auth = keys.optional::<RouteAuth>("auth", "who may use it; absent or false: everybody");
         let cors = RouteCors::read(keys);
         let request = keys.table::<RequestRules>("request", "what its requests may bring, and what is done to them");
         let response = keys.table::<ResponseRules>("response", "what is done to its answers, the gateway's own too");
@@ -80,6 +83,7 @@ impl Table for Entry {
                 cache,
                 request: request?,
                 response: response?,
+                auth,
             })
         };
         let route = route();

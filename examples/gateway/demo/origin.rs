@@ -13,6 +13,7 @@ pub(super) fn app() -> Router {
     Router::new()
         .route("/users/{id}", get(user))
         .route("/echo", any(echo))
+        .route("/me", any(echo))
         .route("/count", any(count))
         .route("/slow", get(slow))
         .route("/report", get(report))

@@ -31,6 +31,16 @@ const STEPS: &[Step] = &[
         run: "curl -i --path-as-is {gateway}/api/%2e%2e%2fadmin",
     },
     Step { shows: "an address that is not let in is a 403", run: "curl -i {gateway}/api/admin" },
+    // === tokens ===
+    Step { shows: "a route with auth is a 401 without a token", run: "curl -i {gateway}/api/me" },
+    Step {
+        shows: "and a 403 with one that lacks the scope",
+        run: "curl -i -H 'Authorization: Bearer {token_without_scope}' {gateway}/api/me",
+    },
+    Step {
+        shows: "with a good one the origin is told who asks, and sees neither the token nor what the client says of itself",
+        run: "curl -s -H 'X-User-Id: admin' -H 'Authorization: Bearer {token}' {gateway}/api/me",
+    },
     // === the cache ===
     Step {
         shows: "a report that takes half a second is made once in ten: X-Cache says MISS, then HIT",
@@ -63,7 +73,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_to_be_filled_in() {
-        let names = super::super::Demo::names_for("127.0.0.1:8080".parse().unwrap());
+        let names = super::super::Demo::names_for("127.0.0.1:8080".parse().unwrap(), "secret");
         let text = text(&names);
         assert!(!text.contains(['{', '}']), "{text}");
         assert!(text.contains("curl -i http://127.0.0.1:8080/health\n"), "{text}");

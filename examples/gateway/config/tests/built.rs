@@ -258,6 +258,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
                 stale_if_error: seconds(60),
                 authenticated: Authenticated::PerSubject,
             }),
+            auth: None,
         }
     );
     let cors = config.cors.as_ref().unwrap();
@@ -363,6 +364,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
                 response_time: true,
                 server_timing: false,
             },
+            auth: None,
         }
     );
 }

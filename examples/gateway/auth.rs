@@ -1,0 +1,160 @@
+//! From `[jwt]`, `[api_keys]` and `[routes.NAME.auth]` to layers that share keys, caches and limits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tower_gateway::BoxError;
+use tower_gateway::auth::{ApiKeys, AuthLayer, Credential, FailureLimit, Issuer, Jwks, Jwt, MemoryKeyStore};
+
+use crate::config::auth::{Accept, RouteAuth};
+use crate::config::identity_headers::IdentityHeaders;
+use crate::config::jwt::{FailedCredentials, JwtIssuer};
+use crate::config::{self, Config};
+use crate::stack::Switch;
+
+/// What all routes with `auth` share.
+pub(crate) struct Credentials {
+    tables: BTreeMap<String, JwtIssuer>,
+    issuers: BTreeMap<String, Issuer>,
+    /// Key sets that are loaded, by the place they are from.
+    loaded: BTreeMap<String, (JwtIssuer, Jwks)>,
+    /// By the issuers that are accepted: one cache of verified tokens for all routes that accept the same.
+    jwts: BTreeMap<Vec<String>, Jwt>,
+    api_keys: Option<Arc<dyn Credential>>,
+    failures: Option<FailureLimit>,
+    identity_headers: IdentityHeaders,
+}
+
+impl Credentials {
+    /// `old` are those that serve until now. Tokens that were verified stay so while no issuer is changed, keys that were
+    /// loaded stay while their place is the same, and failures are counted on in any case.
+    pub(crate) fn new(config: &Config, old: Option<&Self>) -> Result<Self, BoxError> {
+        let mut new = Self {
+            tables: config.jwt.clone(),
+            issuers: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            jwts: BTreeMap::new(),
+            api_keys: config.api_keys.as_ref().map(api_keys),
+            failures: failures(&config.failed_credentials, old),
+            identity_headers: config.identity_headers.clone(),
+        };
+        for (name, table) in &config.jwt {
+            let issuer = new.issuer(name, table, old)?;
+            new.issuers.insert(name.clone(), issuer);
+        }
+        for auth in config.routes.values().filter_map(|route| route.auth.as_ref()) {
+            let names = new.issuers_of(auth);
+            if names.is_empty() || new.jwts.contains_key(&names) {
+                continue;
+            }
+            let same = old.filter(|old| old.tables == new.tables).and_then(|old| old.jwts.get(&names));
+            let jwt = match same {
+                Some(jwt) => jwt.clone(),
+                None => Jwt::new(names.iter().map(|name| new.issuers[name].clone()))?,
+            };
+            new.jwts.insert(names, jwt);
+        }
+        Ok(new)
+    }
+
+    /// The layer of a route.
+    pub(crate) fn layer(&self, auth: &RouteAuth) -> Result<AuthLayer, BoxError> {
+        let mut credentials: Vec<Arc<dyn Credential>> = Vec::new();
+        if let Some(jwt) = self.jwts.get(&self.issuers_of(auth)) {
+            credentials.push(Arc::new(jwt.clone()));
+        }
+        let accepts_keys = auth.accept.as_ref().is_none_or(|accept| accept.contains(&Accept::ApiKey));
+        credentials.extend(self.api_keys.clone().filter(|_| accepts_keys));
+        let mut credentials = credentials.into_iter();
+        let first = credentials.next().ok_or("the route accepts no kind of credential")?;
+        let mut layer = credentials.fold(AuthLayer::new(first), AuthLayer::or);
+        layer = layer.require_scopes(auth.scopes.iter().map(String::as_str))?;
+        layer = layer.require_any_role(auth.roles.iter().map(String::as_str));
+        layer = auth.except.iter().fold(layer, |layer, path| layer.open_path(path.as_str()));
+        if !auth.required {
+            layer = layer.allow_anonymous();
+        }
+        if let Some(failures) = &self.failures {
+            layer = layer.limit_failures(failures.clone());
+        }
+        for (name, template) in &self.identity_headers.0 {
+            let template = template.clone();
+            layer = layer.identity_header(name.clone(), move |head| Some(template.render(*head)));
+        }
+        Ok(layer.forward_credentials(auth.forward_credentials))
+    }
+
+    /// The names of the issuers whose tokens a route accepts.
+    fn issuers_of(&self, auth: &RouteAuth) -> Vec<String> {
+        let accepts = |name: &String| match &auth.accept {
+            None => true,
+            Some(accept) => accept.contains(&Accept::Jwt) || accept.contains(&Accept::Issuer(name.clone())),
+        };
+        self.tables.keys().filter(|name| accepts(name)).cloned().collect()
+    }
+
+    fn issuer(&mut self, name: &str, table: &JwtIssuer, old: Option<&Self>) -> Result<Issuer, BoxError> {
+        let mut issuer = match table.keys.key_set(&table.algorithms)? {
+            Some(keys) => Issuer::new(keys),
+            None => Issuer::with_jwks(self.jwks(name, table, old)?),
+        };
+        if table.issuers.is_empty() {
+            issuer = issuer.allow_any_issuer();
+        }
+        issuer = table.issuers.iter().fold(issuer, |issuer, name| issuer.issuer(name.as_str()));
+        issuer = match table.audiences.is_empty() {
+            true => issuer.allow_any_audience(),
+            false => issuer.audience(table.audiences.iter().map(String::as_str)),
+        };
+        if !table.needs_expiry {
+            issuer = issuer.allow_no_expiry();
+        }
+        if let Some(token_type) = &table.token_type {
+            issuer = issuer.token_type(token_type.as_str());
+        }
+        Ok(issuer
+            .leeway(table.leeway)
+            .roles_claims(table.roles_claims.iter().map(String::as_str))
+            .scopes_claims(table.scopes_claims.iter().map(String::as_str))
+            .plan_claims(table.plan_claims.iter().map(String::as_str)))
+    }
+
+    /// The keys that were loaded for this very place, or the loading of them, on the runtime that this is called in.
+    fn jwks(&mut self, name: &str, table: &JwtIssuer, old: Option<&Self>) -> Result<Jwks, BoxError> {
+        let kept = old.and_then(|old| old.loaded.get(name));
+        let kept = kept.filter(|(old, _)| (&old.keys, &old.algorithms) == (&table.keys, &table.algorithms));
+        let jwks = match kept {
+            Some((_, jwks)) => jwks.clone(),
+            None => {
+                let mut loader = table.keys.loader()?.ok_or("keys that cannot be loaded")?;
+                if !table.algorithms.is_empty() {
+                    loader = loader.algorithms(table.algorithms.iter().copied());
+                }
+                loader.start(&Handle::current())
+            }
+        };
+        self.loaded.insert(name.to_owned(), (table.clone(), jwks.clone()));
+        Ok(jwks)
+    }
+}
+
+fn api_keys(settings: &config::ApiKeys) -> Arc<dyn Credential> {
+    let keys = settings.file.iter().flat_map(|file| &file.keys).filter_map(|key| key.key());
+    Arc::new(ApiKeys::new(MemoryKeyStore::new(keys)).header(settings.header.clone()))
+}
+
+fn failures(settings: &FailedCredentials, old: Option<&Credentials>) -> Option<FailureLimit> {
+    let limit = u32::try_from(settings.limit?.get()).unwrap_or(u32::MAX);
+    let mut failures = FailureLimit::new(limit, settings.window);
+    if let Some(old) = old.and_then(|old| old.failures.as_ref()) {
+        failures.adopt(old);
+    }
+    Some(failures)
+}
+
+impl Switch for AuthLayer {
+    fn off() -> Self {
+        Self::new(ApiKeys::new(MemoryKeyStore::default())).enabled(false)
+    }
+}
