@@ -231,12 +231,12 @@ async fn what_needs_a_restart_says_so_until_it_is_as_it_was() {
     let origin = RawOrigin::answering(OK).await;
     let running = Reloading::start(&config(&origin, "/api"));
     let changed =
-        config(&origin, "/new").replace("workers = 2", "workers = 3\nmax_body_bytes = 1\ndrain_delay = \"1s\"");
+        config(&origin, "/new").replace("workers = 2", "workers = 3\nmax_connections = 100\ndrain_delay = \"1s\"");
     for text in [&changed, &(changed.clone() + "# again\n")] {
         std::fs::write(running.file(), text).unwrap();
         let said = running.hears();
         assert_eq!(said.len(), 3, "{said:#?}");
-        for (line, key) in said.iter().zip(["server.workers", "server.max_body_bytes"]) {
+        for (line, key) in said.iter().zip(["server.workers", "server.max_connections"]) {
             assert!(line.starts_with(&format!("warning: {key} has changed, which needs a restart")), "{line}");
         }
         assert_eq!(running.status("/new"), "200");

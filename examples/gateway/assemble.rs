@@ -24,6 +24,7 @@ use crate::config::target::Target;
 use crate::config::{self, Config};
 use crate::endpoint::Endpoint;
 use crate::health::Health;
+use crate::plugins::PluginStack;
 use crate::stack::{Optional, RouteService};
 use crate::{cors, layers};
 
@@ -50,6 +51,7 @@ struct RouteLayers {
     content_types: Option<ContentTypeLayer>,
     body_limit: BodyLimitLayer,
     auth: Option<AuthLayer>,
+    plugins: Option<PluginStack>,
     cache: Option<CacheLayer>,
     request: Option<TransformLayer>,
     endpoint: Endpoint<()>,
@@ -149,6 +151,7 @@ impl RouteLayers {
             content_types: route.request.content_types.as_ref().map(ContentTypeLayer::new).transpose()?,
             body_limit: layers::body_limit(&config.server, &route.request),
             auth: route.auth.as_ref().map(|auth| credentials.layer(auth)).transpose()?,
+            plugins: layers::plugins(&route.plugins)?,
             cache: route.cache.as_ref().map(|own| layers::route_cache(cache, own, name, &route.matching)),
             request: layers::request(&route.request),
             endpoint: layers::endpoint(config, route)?,
@@ -173,6 +176,8 @@ impl RouteLayers {
             .layer(self.body_limit.clone())
             // Who it is, for all that counts, stores and forwards by that; the proxy removes the credential.
             .layer(optional.layer(&self.auth))
+            // The user's own, who know by now who is asking.
+            .layer(optional.layer(&self.plugins))
             // After whatever decides who is let in: what is stored answers for the origin, and for nothing before it.
             .layer(optional.layer(&self.cache))
             // For the origin, so behind whoever found out what is to be told: last but for the one who tells it.

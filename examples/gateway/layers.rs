@@ -20,6 +20,7 @@ use crate::config::cors::RouteCors;
 use crate::config::fields::Fields;
 use crate::config::ip::IpRules;
 use crate::config::matching::{Matching, PathMatch};
+use crate::config::plugins::ConfiguredPlugin;
 use crate::config::request::{BodyLimit, RequestRules};
 use crate::config::response::ResponseRules;
 use crate::config::server::ClientIpFrom;
@@ -27,6 +28,7 @@ use crate::config::target::{Respond, Target};
 use crate::config::upstream::UpstreamHost;
 use crate::config::{self, Config};
 use crate::endpoint::Endpoint;
+use crate::plugins::PluginStack;
 
 pub(crate) fn client_ip(server: &config::Server) -> ClientIpLayer {
     let header = match &server.client_ip_from {
@@ -139,6 +141,11 @@ fn header_rules(removed: &[HeaderName], set: &Fields<Template>) -> HeaderRules {
     // The configuration holds no other names.
     let set = set.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.clone())));
     set.fold(rules, |rules, (name, value)| rules.set(name, value))
+}
+
+pub(crate) fn plugins(plugins: &[ConfiguredPlugin]) -> Result<Option<PluginStack>, BoxError> {
+    let layers = plugins.iter().map(ConfiguredPlugin::layer).collect::<Result<Vec<_>, _>>()?;
+    Ok((!layers.is_empty()).then(|| PluginStack::new(layers)))
 }
 
 /// Where a route's requests end, for every worker to put its client into.

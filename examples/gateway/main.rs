@@ -11,6 +11,7 @@ mod endpoint;
 mod health;
 mod keygen;
 mod layers;
+mod plugins;
 mod reload;
 mod stack;
 #[cfg(test)]

@@ -25,7 +25,7 @@ const UNITS: [(&str, u64); 5] = [
 pub(super) struct AnyDuration;
 
 /// A duration that is not zero: a deadline of "0s" would refuse everything.
-pub(super) struct PositiveDuration;
+pub(crate) struct PositiveDuration;
 
 impl Form for AnyDuration {
     type Output = Duration;

@@ -18,7 +18,7 @@ use super::table::{Named, Table};
 use super::value::{Form, Value};
 
 /// The keys of a table that is being read.
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     pub(super) reader: &'a Reader<'a>,
     pub(super) path: String,
     /// The table's header.
@@ -83,12 +83,12 @@ impl<'a> Keys<'a> {
     // === Keys ===
 
     /// A key that may be absent.
-    pub(super) fn optional<F: Form>(&mut self, key: &'static str, about: &'static str) -> Option<F::Output> {
+    pub(crate) fn optional<F: Form>(&mut self, key: &'static str, about: &'static str) -> Option<F::Output> {
         F::read(&self.find::<F>(key, about, Presence::Optional)?)
     }
 
     /// A key that has a default. The default is written as it would be in the file: `"10s"`, `100`, `["a", "b"]`.
-    pub(super) fn or<F: Form>(
+    pub(crate) fn or<F: Form>(
         &mut self,
         key: &'static str,
         default: impl Into<Literal>,
@@ -101,7 +101,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A key that must be there.
-    pub(super) fn required<F: Form>(&mut self, key: &'static str, about: &'static str) -> Option<F::Output> {
+    pub(crate) fn required<F: Form>(&mut self, key: &'static str, about: &'static str) -> Option<F::Output> {
         let value = self.find::<F>(key, about, Presence::Required);
         if value.is_none() && !matches!(self.role, Role::Defaults) {
             self.reader.missing(&self.at, &self.path, key, &F::expects());

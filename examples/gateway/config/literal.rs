@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 /// A default of the contract. It is read by the form of its key, as though the user had written it, so that there is
 /// one way from text to value, and what the schema shows is what holds.
 #[derive(Debug, Clone)]
-pub(super) enum Literal {
+pub(crate) enum Literal {
     Boolean(bool),
     Whole(u32),
     Share(f64),

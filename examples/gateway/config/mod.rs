@@ -70,6 +70,7 @@ mod literal;
 pub(crate) mod matching;
 mod nearest;
 mod path;
+pub(crate) mod plugins;
 mod reader;
 mod reference;
 pub(crate) mod reload;
@@ -94,6 +95,13 @@ pub(crate) mod upstream_server;
 mod url;
 mod value;
 mod word;
+
+/// What the settings of a plugin are read with.
+pub(crate) mod settings {
+    pub(crate) use super::duration::PositiveDuration;
+    pub(crate) use super::secret::Secret;
+    pub(crate) use super::table::{Keys, Table};
+}
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -9,6 +9,7 @@ use super::forms::Located;
 use super::ip::IpRules;
 use super::matching::Matching;
 use super::path::is_prefix_by_segments;
+use super::plugins::{ConfiguredPlugin, Plugins};
 use super::request::RequestRules;
 use super::response::ResponseRules;
 use super::table::{Keys, Table};
@@ -28,6 +29,8 @@ pub(crate) struct Route {
     pub(crate) ip: Option<IpRules>,
     pub(crate) auth: Option<RouteAuth>,
     pub(crate) cache: Option<RouteCache>,
+    /// In the order of the file.
+    pub(crate) plugins: Vec<ConfiguredPlugin>,
     pub(crate) request: RequestRules,
     pub(crate) response: ResponseRules,
 }
@@ -47,7 +50,7 @@ impl Entry {
 }
 
 impl Table for Entry {
-    const NOT_BUILT: &'static [&'static str] = &["rate_limit", "plugins", "concurrency"];
+    const NOT_BUILT: &'static [&'static str] = &["rate_limit", "concurrency"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let matching = Matching::read(keys);
@@ -64,6 +67,7 @@ impl Table for Entry {
         let cache = keys.optional::<RouteCache>("cache", "what of its answers is stored, and for how long");
         let auth = keys.optional::<RouteAuth>("auth", "who may use it; absent or false: everybody");
         let cors = RouteCors::read(keys);
+        let plugins = keys.optional::<Plugins>("plugins", "layers of your own, by name, each with its settings");
         let request = keys.table::<RequestRules>("request", "what its requests may bring, and what is done to them");
         let response = keys.table::<ResponseRules>("response", "what is done to its answers, the gateway's own too");
         let response = if keys.is_off("response") { Some(ResponseRules::default()) } else { response };
@@ -81,6 +85,7 @@ impl Table for Entry {
                 cors,
                 ip,
                 cache,
+                plugins: plugins.unwrap_or_default(),
                 request: request?,
                 response: response?,
                 auth,

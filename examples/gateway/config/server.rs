@@ -75,7 +75,8 @@ impl Server {
             write_timeout,
             keep_alive_timeout,
             max_header_bytes,
-            max_body_bytes,
+            // Each route bounds its own.
+            max_body_bytes: _,
             max_connections,
             max_connections_per_ip,
             drain_delay: _,
@@ -90,7 +91,6 @@ impl Server {
             ("server.write_timeout", *write_timeout != started.write_timeout),
             ("server.keep_alive_timeout", *keep_alive_timeout != started.keep_alive_timeout),
             ("server.max_header_bytes", *max_header_bytes != started.max_header_bytes),
-            ("server.max_body_bytes", *max_body_bytes != started.max_body_bytes),
             ("server.max_connections", *max_connections != started.max_connections),
             ("server.max_connections_per_ip", *max_connections_per_ip != started.max_connections_per_ip),
         ];

@@ -7,11 +7,12 @@ use serde_json::Value as Json;
 
 use super::value::{Form, Value};
 
-pub(super) use super::keys::{Keys, Role};
+pub(crate) use super::keys::Keys;
+pub(super) use super::keys::Role;
 
 /// A table of the contract. Known are the keys that `read` asks for, so a key, its form, its default and what it is for
 /// stand in one line of the code; `read` asks for all of them, whatever it finds.
-pub(super) trait Table: Sized {
+pub(crate) trait Table: Sized {
     /// Keys of the contract that later versions read. Nothing is left in these lists once the contract is built.
     const NOT_BUILT: &'static [&'static str] = &[];
 

@@ -11,7 +11,7 @@ use super::reader::{Reader, quoted};
 use super::schema::number_or_boolean;
 
 /// A form of the contract, such as "a duration": what it makes of a value.
-pub(super) trait Form {
+pub(crate) trait Form {
     type Output;
 
     /// The form in words, with an example: completes "write ..." and "... is not ...".
@@ -24,7 +24,7 @@ pub(super) trait Form {
     fn schema() -> Json;
 }
 
-pub(super) struct Value<'a> {
+pub(crate) struct Value<'a> {
     pub(super) reader: &'a Reader<'a>,
     /// The dotted path of its key.
     pub(super) path: String,

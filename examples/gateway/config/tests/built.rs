@@ -234,6 +234,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
                 allow_credentials: false,
                 max_age: seconds(3600),
             }),
+            plugins: Vec::new(),
             request: RequestRules {
                 max_body_bytes: BodyLimit::Own(Some(1 << 20)),
                 content_types: Some(vec!["application/json".to_owned(), "image/*".to_owned()]),
@@ -357,6 +358,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
             cors: RouteCors::AsAll,
             ip: None,
             cache: None,
+            plugins: Vec::new(),
             request: RequestRules::default(),
             response: ResponseRules {
                 remove_headers: vec![SERVER, "x-powered-by".parse().unwrap()],

@@ -121,3 +121,25 @@ fn cors_names_origins_and_never_all_of_them_with_credentials() {
     assert!(only_fault(cors("allow_origins = [\"*\", \"https://a\"]")).contains("\"*\" is all of them"));
     assert_eq!(refused(cors("allow_origins = []\nallow_methods = [\"get\"]")).len(), 2);
 }
+
+#[test]
+fn a_plugin_is_one_that_is_registered_with_settings_that_it_can_read() {
+    assert_eq!(
+        fault("plugins = { signatur = {} }"),
+        "routes.users.plugins.signatur: no plugin is registered as \"signatur\"; did you mean \"signature\"?"
+    );
+    let missing = fault("plugins = { signature = {} }");
+    assert!(missing.starts_with("\"secret\" is missing in [routes.users.plugins.signature]"), "{missing}");
+    assert!(fault("plugins.signature = 1").contains("routes.users.plugins.signature: 1 is not a table"));
+    let unknown = fault("plugins.signature = { secret = \"${NONE:-s}\", headr = \"x\" }");
+    assert!(unknown.ends_with("did you mean \"header\"?"), "{unknown}");
+
+    let with = |settings: &str| {
+        accepted(route(&format!("path = \"/\"\nplugins.signature = {{ secret = \"${{NONE:-s}}\"{settings} }}"))).routes
+            ["users"]
+            .plugins
+            .clone()
+    };
+    assert_eq!(with(""), with(", header = \"X-Signature\""));
+    assert_ne!(with(""), with(", header = \"x-other\""));
+}
