@@ -227,6 +227,22 @@ async fn requests_in_flight_finish_on_what_they_began_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_is_served_by_the_new_settings() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let cached = |path| config(&origin, path) + "cache = { ttl = \"1h\" }\n";
+    let (old, new) = (cached("/"), cached("/").replace("[upstreams.o]", "[cache]\nx_cache = false\n[upstreams.o]"));
+    let running = Reloading::start(&old);
+    assert_eq!(field(&running.gateway.get("/"), "x-cache"), Some("MISS"));
+    origin.received().await;
+    std::fs::write(running.file(), new).unwrap();
+    running.reloads();
+    let answer = running.gateway.get("/");
+    assert!(status(&answer) == "200" && field(&answer, "x-cache").is_none(), "{answer}");
+    assert!(field(&answer, "cache-status").is_some_and(|status| status.contains("hit")), "{answer}");
+    assert!(origin.is_untouched());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_needs_a_restart_says_so_until_it_is_as_it_was() {
     let origin = RawOrigin::answering(OK).await;
     let running = Reloading::start(&config(&origin, "/api"));
