@@ -7,10 +7,12 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use support::{Answer, NoBody, block_on, request};
 use tower::{Layer, Service};
+use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
@@ -53,6 +55,32 @@ fn each_layer_allocates_what_it_says() {
     assert_eq!(allocations(RequestIdLayer::new().layer(Answer)), 6);
     // The new path, X-Forwarded-For, the request map's growth, and a new map for the Date that this origin left out.
     assert_eq!(allocations(ProxyService::new(Answer).strip_prefix("/api").unwrap()), 8);
+}
+
+/// The key, the answer's two tables of fields, the Age and the Cache-Status. Of the body, however long it is: nothing.
+#[test]
+fn a_hit_allocates_what_benches_readme_says() {
+    for length in [1024, 512 * 1024] {
+        let origin = tower::service_fn(move |_: http::Request<NoBody>| async move {
+            let response = http::Response::builder().header("cache-control", "max-age=60").header("x-a", "b");
+            let body = http_body_util::Full::new(Bytes::from(vec![7; length]));
+            Ok::<_, std::convert::Infallible>(response.body(body).unwrap())
+        });
+        let mut service = CacheLayer::new().x_cache(true).layer(origin);
+        for _ in 0..2 {
+            block_on(block_on(service.call(request())).unwrap().into_body().collect()).unwrap();
+        }
+        let request = request();
+        let mut answer = None;
+        let counted = allocation_counter::measure(|| {
+            let response = block_on(service.call(request)).unwrap();
+            answer = Some(response.map(|mut body| std::pin::pin!(body.frame()).as_mut().now_or_never()));
+        });
+        let frame = answer.unwrap().into_body().flatten().unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap().len(), length);
+        assert_eq!(counted.count_total, 5);
+        assert!(counted.bytes_total < 2048, "{counted:?}");
+    }
 }
 
 #[test]

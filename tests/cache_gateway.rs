@@ -111,6 +111,16 @@ async fn a_dead_origin_is_stood_in_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_post_is_stored_for_the_gets_that_it_can_answer() {
+    let (origin, count) = numbered("Cache-Control: max-age=60\r\nContent-Location: /api/a\r\n").await;
+    let gateway = Gateway::with_config(&config(&origin, "[routes.api.cache]\n"));
+    let post = "POST /api/a HTTP/1.1\r\nHost: gw.example\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+    assert_eq!(content(&gateway.exchange(post)), "answer 1");
+    assert_eq!(content(&gateway.get("/api/a")), "answer 1");
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn x_cache_is_left_out_where_it_is_switched_off() {
     let (origin, _) = numbered("Cache-Control: max-age=60\r\n").await;
     let gateway = Gateway::with_config(&config(&origin, "[routes.api.cache]\n[cache]\nx_cache = false\n"));

@@ -13,7 +13,7 @@ use super::found::{Found, FoundBody};
 use super::policy::conditional::{self, NOT_IN_A_304};
 use super::policy::range::{self, Answer};
 use super::settings::Settings;
-use super::status::{CACHE_STATUS, Handling, X_CACHE};
+use super::status::{self, CACHE_STATUS, Handling, X_CACHE};
 use crate::body::ResponseBody;
 use crate::{Head, Reason, Rejection, RequestContext};
 
@@ -58,7 +58,7 @@ impl<St> Settings<St> {
         };
         let head = &*found.head;
         let mut parts = found.head.into_parts();
-        parts.headers.insert(AGE, HeaderValue::from(age));
+        status::set(&mut parts.headers, AGE, status::number(age));
         let terms = &head.terms;
         handling.ttl = Some(i64::try_from(terms.lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(age));
         self.tell(ask.context.as_ref(), Some(ask.key.as_str()), &mut parts.headers, handling, head.has_status);

@@ -225,6 +225,14 @@ pub struct Record {
 }
 
 impl Record {
+    pub(super) fn from_variants(variants: Vec<Entry>, keep_stale: Duration) -> Self {
+        Self { variants, keep_stale }
+    }
+
+    pub(super) fn keep_stale(&self) -> Duration {
+        self.keep_stale
+    }
+
     /// `entry` in the place of those that it answers the same requests as, before all others, of which no more than
     /// `most` are kept.
     pub(super) fn with(base: Option<&Self>, entry: Entry, most: usize, keep_stale: Duration) -> Self {

@@ -281,6 +281,9 @@ where
                 }
                 StateProj::Asking { get, waiting } => {
                     let record = ready!(get.poll(cx));
+                    let waited = waiting.as_ref().expect(DONE);
+                    // A write that has come meanwhile may not have reached the store.
+                    let record = record.filter(|record| !waited.settings.shared.outdates(record));
                     let Waiting { mut inner, request, settings, ask, round, .. } = waiting.take().expect(DONE);
                     State::advance(&settings, &mut inner, request, ask, record, round)
                 }

@@ -68,6 +68,11 @@ impl Key {
     pub(super) fn uri(&self) -> &str {
         &self.text[..self.uri_length]
     }
+
+    /// A key whose URI is the beginning of `text`. `None` where that is no end of a character.
+    pub(super) fn from_parts(text: String, uri_length: usize) -> Option<Self> {
+        text.is_char_boundary(uri_length).then_some(Self { text, uri_length })
+    }
 }
 
 /// Where a request goes, as its key has it.

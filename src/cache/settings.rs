@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::entry::Record;
 use super::flight::Flights;
 use super::key::KeyRules;
 use super::policy::freshness::Defaults;
@@ -116,6 +117,14 @@ impl<St> Shared<St> {
             counters: Counters::default(),
             keys_add_to_uri: AtomicBool::new(false),
         }
+    }
+}
+
+impl<St> Shared<St> {
+    /// True when what a store has returned was invalidated since it was asked for.
+    pub(super) fn outdates(&self, record: &Record) -> bool {
+        let mut heads = record.variants.iter().map(|entry| &entry.head);
+        heads.any(|head| self.purges.outdated(head.key.uri(), head.times.requested))
     }
 }
 

@@ -1,8 +1,5 @@
 //! What an answer says of how the cache handled it: `Cache-Status` (RFC 9211), and `X-Cache` for eyes.
 
-use std::fmt::Write;
-
-use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::CacheOutcome;
@@ -57,7 +54,7 @@ impl Handling<'_> {
 
     /// Adds the fields to `headers`. `name` is this cache's; `appends` after those of caches nearer to the origin.
     pub(super) fn describe(&self, headers: &mut HeaderMap, name: &str, x_cache: bool, appends: bool) {
-        let mut text = String::with_capacity(name.len() + 40 + self.key.map_or(0, str::len));
+        let mut text = Line::<160>::default();
         text.push_str(name);
         // An answer from the store is a hit, also when it is stale; what was validated was forwarded.
         match self.forward {
@@ -67,12 +64,13 @@ impl Handling<'_> {
                 text.push_str(forward.as_str());
             }
         }
-        // Writing to a String cannot fail.
         if let Some(status) = self.forward_status {
-            let _ = write!(text, "; fwd-status={status}");
+            text.push_str("; fwd-status=");
+            text.push_number(status.into());
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(text, "; ttl={ttl}");
+            text.push_str(if ttl < 0 { "; ttl=-" } else { "; ttl=" });
+            text.push_number(ttl.unsigned_abs());
         }
         if self.stored {
             text.push_str("; stored");
@@ -80,20 +78,82 @@ impl Handling<'_> {
         if self.collapsed {
             text.push_str("; collapsed");
         }
-        if let Some(key) = self.key {
-            text.push_str("; key=");
-            push_string(&mut text, key);
-        }
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+        let value = match self.key {
+            None => HeaderValue::from_bytes(text.as_bytes()),
+            Some(key) => {
+                let mut longer = String::from_utf8_lossy(text.as_bytes()).into_owned();
+                longer.push_str("; key=");
+                push_string(&mut longer, key);
+                HeaderValue::try_from(longer)
+            }
+        };
+        if let Ok(value) = value {
             if appends {
                 headers.append(CACHE_STATUS, value);
             } else {
-                headers.insert(CACHE_STATUS, value);
+                set(headers, CACHE_STATUS, value);
             }
         }
         if x_cache {
-            headers.insert(X_CACHE, HeaderValue::from_static(self.outcome.as_str()));
+            set(headers, X_CACHE, HeaderValue::from_static(self.outcome.as_str()));
         }
+    }
+}
+
+/// Puts a value in the place of another, for which there is room in a stored head. `insert` makes room for one more first,
+/// whether it is needed or not.
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    match headers.get_mut(&name) {
+        Some(own) => *own = value,
+        None => drop(headers.insert(name, value)),
+    }
+}
+
+/// A number as the value of a field: one allocation, of its size.
+pub(super) fn number(number: u64) -> HeaderValue {
+    let mut text = Line::<20>::default();
+    text.push_number(number);
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// A short text on the stack. What does not fit is left out; the longest of what is written here does.
+struct Line<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Default for Line<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], length: 0 }
+    }
+}
+
+impl<const N: usize> Line<N> {
+    fn push_str(&mut self, text: &str) {
+        let end = self.length + text.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(text.as_bytes());
+            self.length = end;
+        }
+    }
+
+    fn push_number(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        // Digits are ASCII.
+        self.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 }
 
@@ -116,6 +176,13 @@ fn push_string(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for number in [0, 9, 10, 1795, u64::MAX] {
+            assert_eq!(super::number(number), number.to_string());
+        }
+    }
 
     #[test]
     fn a_handling_is_one_member_of_a_structured_list() {

@@ -1,10 +1,23 @@
 //! Where responses are kept.
 //!
-//! [`MemoryStore`] is in this process and answers at once.
+//! [`MemoryStore`] is in this process and answers at once. A [`ByteStore`] is a place of your own outside it, which
+//! [`Remote`] makes a store of; with the feature `redis` there is one already. [`Tiered`] puts memory in front.
+//!
+//! What one gateway forgets it forgets in the shared store too; what others hold in their memory they keep until it is
+//! stale.
 
+mod envelope;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+mod remote;
+mod tiered;
 
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
+pub use self::remote::{ByteStore, Remote};
+pub use self::tiered::{OptionalGet, Tiered, TieredGet};
 pub use super::entry::Record;
 
 use std::future::Future;

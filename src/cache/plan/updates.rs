@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{DATE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, response};
@@ -85,20 +85,20 @@ impl<St: CacheStore> Plan<St> {
         let settings = &self.settings;
         let at = settings.clock.now();
         let target = Target::of(&self.uri, &self.request, self.ask.context.as_ref());
-        self.invalidate_key(&self.ask.key);
-        self.invalidate_key(&settings.keys.uri_key(&target));
+        self.invalidate_key(&self.ask.key, at);
+        self.invalidate_key(&settings.keys.uri_key(&target), at);
         for path in invalidation::also_changed(&parts.headers, target.scheme, target.host, target.path) {
-            self.invalidate_key(&settings.keys.uri_key(&target.with_path(&path)));
+            self.invalidate_key(&settings.keys.uri_key(&target.with_path(&path)), at);
         }
         // Its own answer is newer than what it has changed.
         self.ask.now = at.checked_add(Duration::from_nanos(1)).unwrap_or(at);
     }
 
-    fn invalidate_key(&self, key: &Key) {
-        let (shared, now) = (&self.settings.shared, self.settings.clock.now());
-        shared.purges.invalidated(key.uri(), now);
+    fn invalidate_key(&self, key: &Key, at: Instant) {
+        let shared = &self.settings.shared;
+        shared.purges.invalidated(key.uri(), at);
         if shared.keys_add_to_uri.load(Ordering::Relaxed) {
-            shared.purges.add_uri(key.uri(), now, false);
+            shared.purges.add_uri(key.uri(), at, false);
         }
         shared.flights.close(key.as_str());
         shared.store.remove(key.as_str());
