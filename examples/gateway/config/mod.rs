@@ -57,7 +57,6 @@ mod expand;
 pub(crate) mod fault;
 pub(crate) mod fields;
 mod file;
-#[allow(dead_code, reason = "for tables of layers to come")]
 mod forms;
 pub(crate) mod forwarded;
 mod header;
@@ -81,7 +80,7 @@ pub(crate) mod route;
 mod schema;
 pub(crate) mod secret;
 pub(crate) mod server;
-#[allow(dead_code, reason = "for tables of layers to come")]
+#[allow(dead_code, reason = "for the tables of breakers and budgets")]
 mod share;
 mod size;
 mod source;
