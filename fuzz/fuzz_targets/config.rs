@@ -5,9 +5,28 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "the gateway uses what this does not")]
+#[allow(dead_code, unused_imports, reason = "the gateway uses what this does not")]
 #[path = "../../examples/gateway/config/mod.rs"]
 mod config;
+
+/// What the configuration knows of plugins; none is registered.
+#[allow(dead_code, reason = "none is")]
+mod plugins {
+    use std::fmt::Debug;
+
+    use tower_gateway::BoxError;
+
+    use crate::config::plugins::Registration;
+    use crate::config::settings::Table;
+
+    pub(crate) struct PluginLayer;
+
+    pub(crate) const PLUGINS: &[Registration] = &[];
+
+    pub(crate) trait Plugin: Table + Debug + PartialEq + Send + Sync + 'static {
+        fn layer(&self) -> Result<PluginLayer, BoxError>;
+    }
+}
 
 fuzz_target!(|text: &str| {
     let variables = |name: &str| (name != "UNSET").then(|| name.to_lowercase());
