@@ -13,6 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use super::client::Shared;
 use super::h1::download::Download;
 use super::server::InFlight;
+use super::watch::SentWatch;
 use crate::{BoxError, UpstreamError};
 
 /// Any request's body: connections are shared by routes whose bodies are of different types.
@@ -32,6 +33,7 @@ where
 pub struct OriginBody {
     download: Download,
     lease: Option<Lease>,
+    watch: Option<SentWatch>,
 }
 
 /// What an exchange holds until its end.
@@ -44,7 +46,7 @@ pub(super) struct Lease {
 
 impl OriginBody {
     pub(super) fn new(download: Download, lease: Lease) -> Self {
-        let mut body = Self { download, lease: Some(lease) };
+        let mut body = Self { download, lease: Some(lease), watch: None };
         if body.download.has_ended() {
             body.finish();
         }
@@ -52,7 +54,12 @@ impl OriginBody {
     }
 
     pub(super) fn empty() -> Self {
-        Self { download: Download::ended(), lease: None }
+        Self { download: Download::ended(), lease: None, watch: None }
+    }
+
+    /// Lets `watch` see how it ends.
+    pub(super) fn watch(&mut self, watch: SentWatch) {
+        self.watch = self.lease.is_some().then_some(watch);
     }
 
     fn finish(&mut self) {
@@ -76,13 +83,17 @@ impl Body for OriginBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let frame = ready!(self.download.poll_frame(cx));
+        let has_ended = self.download.has_ended();
+        if let Some(watch) = &mut self.watch {
+            watch.frame(frame.as_ref(), has_ended);
+        }
         match &frame {
             Some(Err(_)) => {
                 drop(self.download.take_connection());
                 self.lease = None;
             }
             // Nobody polls again after the last frame.
-            _ if self.download.has_ended() => self.finish(),
+            _ if has_ended => self.finish(),
             _ => {}
         }
         Poll::Ready(frame)

@@ -22,6 +22,8 @@ use super::limit::Grant;
 use super::pool::Pool;
 use super::server::Server;
 use super::upgraded::Switched;
+use super::watch::{Sent, SentWatch};
+use crate::classify::Watch;
 use crate::proxy::fields::strip_hop_by_hop;
 use crate::upgraded::{Upgraded, names_websocket};
 use crate::{BoxError, RequestContext, UpstreamError, UpstreamErrorKind};
@@ -70,20 +72,25 @@ impl Client {
         &self.0.upstream
     }
 
-    fn start<B>(&self, request: Request<B>) -> Result<State, UpstreamError>
+    fn start<B>(&self, request: Request<B>) -> Result<ClientFuture, UpstreamError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let shared = &self.0;
         let (parts, body) = request.into_parts();
-        let index = match parts.extensions.get::<RequestContext>() {
-            Some(context) => context.choose_server(|tried| shared.upstream.choose(tried)),
-            None => shared.upstream.choose(&[]).map(|(server, _)| server),
+        let context = parts.extensions.get::<RequestContext>();
+        let index = match context {
+            Some(own) => own.choose_server(|tried| shared.upstream.choose(tried, &parts.headers, context)),
+            None => shared.upstream.choose(&[], &parts.headers, None).map(|(server, _)| server),
         };
         let index = index.ok_or(UpstreamErrorKind::NoServer)?;
+        let watch = shared
+            .upstream
+            .watches()
+            .then(|| Box::new(Watch::new(Sent::new(shared.upstream.clone(), index), &parts.method, context.cloned())));
         let server = &shared.upstream.servers()[index];
-        let in_flight = server.enter();
+        let in_flight = server.enter(shared.upstream.0.in_flight.as_ref());
         let invalid = || UpstreamError::new(UpstreamErrorKind::Request);
         let path = parts.uri.path_and_query().ok_or_else(invalid)?;
         let path = server.origin().path(path).ok_or_else(invalid)?;
@@ -106,7 +113,7 @@ impl Client {
         let write = |upload: &mut Upload| {
             write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
         };
-        Ok(match idle {
+        let state = match idle {
             Some(mut connection) => {
                 write(&mut connection.upload);
                 State::exchange(connection, call)
@@ -116,7 +123,8 @@ impl Client {
                 write(&mut upload);
                 State::obtain(upload, call)
             }
-        })
+        };
+        Ok(ClientFuture { state, watch })
     }
 }
 
@@ -175,7 +183,11 @@ impl Shared {
 }
 
 /// The future of [`Client`]. A request that finds an idle connection boxes nothing.
-pub struct ClientFuture(State);
+pub struct ClientFuture {
+    state: State,
+    /// Where somebody wants to know what becomes of it.
+    watch: Option<SentWatch>,
+}
 
 /// What a call remembers from its request.
 struct Call {
@@ -245,9 +257,25 @@ impl Future for ClientFuture {
     type Output = Result<Response<OriginBody>, UpstreamError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut answer = ready!(self.state.poll(cx));
+        if let Some(mut watch) = self.watch.take() {
+            match &mut answer {
+                Err(error) => watch.failed(error),
+                Ok(answer) => {
+                    watch.head(answer.status(), answer.headers(), answer.body().is_end_stream());
+                    answer.body_mut().watch(watch);
+                }
+            }
+        }
+        Poll::Ready(answer)
+    }
+}
+
+impl State {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<OriginBody>, UpstreamError>> {
         const DONE: &str = "polled after it had completed";
         loop {
-            self.0 = match &mut self.0 {
+            *self = match self {
                 State::Obtaining { connection, call } => {
                     let connection = ready!(connection.as_mut().poll(cx))?;
                     State::exchange(connection, call.take().expect(DONE))
@@ -302,6 +330,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ClientFuture {
-        ClientFuture(self.start(request).unwrap_or_else(|error| State::Failed(Some(error))))
+        self.start(request).unwrap_or_else(|error| ClientFuture { state: State::Failed(Some(error)), watch: None })
     }
 }

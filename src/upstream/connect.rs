@@ -29,7 +29,7 @@ pub(super) async fn open(
 
 /// Tries the addresses in turn, from the one that `start` falls on, so that they share the load. Each has an equal part of
 /// the time that is left: one that swallows packets leaves some for the others.
-async fn connect(addresses: &[SocketAddr], start: usize, timeout: Duration) -> io::Result<TcpStream> {
+pub(super) async fn connect(addresses: &[SocketAddr], start: usize, timeout: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + timeout;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for turn in 0..addresses.len() {

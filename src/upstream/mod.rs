@@ -26,13 +26,24 @@
 //! A GET that asks for WebSocket is sent as such, and a 101 has the connection in its extensions, as
 //! [`Upgraded`](crate::Upgraded); it counts as a request in flight until it is dropped.
 //!
+//! # Which servers are used
+//!
+//! [`Balance`] chooses among those that are well. [`HealthCheck`]s ask each server on the side, [`OutlierEjection`] leaves out
+//! those whose answers fail, and a server that is back gets its share [little by little](UpstreamBuilder::slow_start). When
+//! none is left a request fails with [`NoServer`](crate::UpstreamErrorKind::NoServer), unless a
+//! [threshold](UpstreamBuilder::panic_threshold) says to use all of them then. A request that is
+//! [tried again](crate::retry) goes to a server that it was not sent to before.
+//!
 //! A client's error is [`UpstreamError`](crate::UpstreamError); [`ProxyService`](crate::proxy::ProxyService) answers for it.
 
 mod balance;
 mod body;
 mod client;
+mod condition;
 mod connect;
+mod ejection;
 mod h1;
+mod health;
 mod limit;
 mod pool;
 mod resolve;
@@ -40,10 +51,13 @@ mod server;
 mod upgraded;
 #[allow(clippy::module_inception)]
 mod upstream;
+mod watch;
 
-pub use self::balance::Balance;
+pub use self::balance::{Balance, HashBy};
 pub use self::body::OriginBody;
 pub use self::client::{Client, ClientFuture};
+pub use self::ejection::OutlierEjection;
+pub use self::health::HealthCheck;
 pub use self::server::Server;
 pub use self::upstream::{InvalidUpstream, Upstream, UpstreamBuilder};
 

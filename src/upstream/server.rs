@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::condition::Condition;
 use super::h1::connection::Connection;
 use super::limit::Limit;
 use super::resolve::Resolver;
@@ -19,6 +20,7 @@ pub struct Server {
     max_connections: usize,
     in_flight: AtomicUsize,
     connects: AtomicUsize,
+    pub(super) condition: Condition,
     pub(super) connections: Arc<Limit<Box<Connection>>>,
     pub(super) resolver: Arc<Resolver>,
 }
@@ -34,6 +36,7 @@ impl Server {
             max_connections,
             in_flight: AtomicUsize::new(0),
             connects: AtomicUsize::new(0),
+            condition: Condition::default(),
             connections: Limit::new(max_connections),
         })
     }
@@ -59,6 +62,21 @@ impl Server {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// False while its health checks fail.
+    pub fn passes_checks(&self) -> bool {
+        self.condition.passes_checks()
+    }
+
+    /// True while it is left out because of its answers.
+    pub fn is_ejected(&self) -> bool {
+        self.condition.is_ejected()
+    }
+
+    /// How often it was left out because of its answers, without having been good for long in between.
+    pub fn ejections(&self) -> u32 {
+        self.condition.ejections.load(Ordering::Relaxed)
+    }
+
     /// Where among its addresses the next connection starts to try.
     pub(super) fn next_start(&self) -> usize {
         self.connects.fetch_add(1, Ordering::Relaxed)
@@ -73,19 +91,25 @@ impl Server {
         &self.host
     }
 
-    /// Counts a request until the guard is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> InFlight {
+    /// Counts a request until the guard is dropped, here and where those of all servers are counted.
+    pub(super) fn enter(self: &Arc<Self>, all: Option<&Arc<AtomicUsize>>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+        if let Some(all) = all {
+            all.fetch_add(1, Ordering::Relaxed);
+        }
+        InFlight(self.clone(), all.cloned())
     }
 }
 
 /// A request in flight at a server, for as long as it lives.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Server>);
+pub(super) struct InFlight(Arc<Server>, Option<Arc<AtomicUsize>>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(all) = &self.1 {
+            all.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

@@ -1,14 +1,20 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use http::Uri;
 use http::uri::Scheme;
+use http::{HeaderMap, Uri, header};
 use thiserror::Error;
 
-use super::balance::{Balance, Balancer};
+use super::balance::{Balance, Balancer, HashBy, Servers, digest};
+use super::condition::{Usable, now};
+use super::ejection::OutlierEjection;
+use super::health::HealthCheck;
 use super::pool::Pool;
 use super::server::Server;
+use crate::classify::{Classifier, HttpClassifier, Outcome};
 use crate::origin::Origin;
+use crate::{RequestContext, Share};
 
 /// The servers of one origin, shared by every client in the process. Cloning it is cheap, and a clone is the same upstream.
 #[derive(Clone, Debug)]
@@ -19,12 +25,23 @@ pub(super) struct Shared {
     pub(super) servers: Box<[Arc<Server>]>,
     pub(super) balancer: Balancer,
     pub(super) settings: Settings,
+    /// Requests in flight at all servers, where the balancer has to know.
+    pub(super) in_flight: Option<Arc<AtomicUsize>>,
+    /// So few servers are well that all are used.
+    panic: AtomicBool,
+    /// Held to eject a server.
+    ejecting: Mutex<()>,
     /// Every client's connections: when a server can have no more, an idle one elsewhere is closed for one that is needed.
     pools: Mutex<Vec<Weak<Pool>>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Settings {
+    balance: Balance,
+    slow_start: Duration,
+    panic_threshold: Share,
+    pub(super) ejection: Option<OutlierEjection>,
+    pub(super) classifier: Arc<dyn Classifier>,
     pub(super) connect_timeout: Duration,
     pub(super) keep_alive_timeout: Duration,
     pub(super) queue_timeout: Duration,
@@ -54,7 +71,6 @@ pub enum InvalidUpstream {
 #[must_use]
 pub struct UpstreamBuilder {
     servers: Vec<(String, u32)>,
-    balance: Balance,
     max_connections: usize,
     settings: Settings,
     adopted: Option<Upstream>,
@@ -74,9 +90,13 @@ impl Upstream {
     pub fn builder() -> UpstreamBuilder {
         UpstreamBuilder {
             servers: Vec::new(),
-            balance: Balance::default(),
             max_connections: 1024,
             settings: Settings {
+                balance: Balance::default(),
+                slow_start: Duration::ZERO,
+                panic_threshold: Share::NONE,
+                ejection: None,
+                classifier: Arc::new(HttpClassifier::default()),
                 connect_timeout: Duration::from_secs(1),
                 keep_alive_timeout: Duration::from_secs(60),
                 queue_timeout: Duration::from_secs(1),
@@ -91,17 +111,59 @@ impl Upstream {
         &self.0.servers
     }
 
-    /// The server for a request that was tried at these already, where another is left.
-    pub(super) fn choose(&self, tried: &[Arc<str>]) -> Option<(usize, Arc<str>)> {
-        let servers = &self.0.servers;
-        let choose = || self.0.balancer.choose(|server| servers[server].in_flight());
-        let is_new = |server: &usize| !tried.contains(servers[*server].name());
-        let mut server = choose();
-        if !is_new(&server) {
-            let drawn = (0..4).map(|_| choose()).find(is_new);
-            server = drawn.or_else(|| (0..servers.len()).find(is_new)).unwrap_or(server);
+    /// Asks each server whether it is well, again and again, on tasks of `runtime`. They end with this upstream.
+    pub fn start_health_checks(&self, check: &HealthCheck, runtime: &tokio::runtime::Handle) {
+        for server in self.servers() {
+            let watch = check.clone().watch(Arc::downgrade(&self.0), server.clone(), self.0.settings.dns_refresh);
+            runtime.spawn(watch);
         }
-        Some((server, servers[server].name().clone()))
+    }
+
+    /// True when every server passes its checks and none is left out because of its answers.
+    pub fn is_well(&self) -> bool {
+        self.servers().iter().all(|server| server.condition.is_good())
+    }
+
+    /// The server for a request that was tried at these already. Those are not asked again while another is left.
+    #[inline]
+    pub(super) fn choose(
+        &self,
+        tried: &[Arc<str>],
+        headers: &HeaderMap,
+        context: Option<&RequestContext>,
+    ) -> Option<(usize, Arc<str>)> {
+        let shared = &*self.0;
+        let key = match &shared.settings.balance {
+            Balance::Hash(by) => key(by, headers, context),
+            _ => None,
+        };
+        let view = |tried| View { shared, tried, panic: shared.panic.load(Ordering::Relaxed) };
+        let mut server = shared.balancer.choose(&view(tried), key);
+        if server.is_none() && !tried.is_empty() {
+            server = shared.balancer.choose(&view(&[]), key);
+        }
+        server.map(|server| (server, shared.servers[server].name().clone()))
+    }
+
+    /// True when what becomes of each request has to be known.
+    pub(super) fn watches(&self) -> bool {
+        self.0.settings.ejection.is_some() || self.0.settings.balance == Balance::PeakEwma
+    }
+
+    /// The time that an answer took to its head.
+    pub(super) fn observe(&self, server: usize, took: Duration) {
+        if self.0.settings.balance == Balance::PeakEwma {
+            self.0.servers[server].condition.observe(took);
+        }
+    }
+
+    pub(super) fn record(&self, server: usize, outcome: Outcome) {
+        let shared = &*self.0;
+        if let Some(ejection) = &shared.settings.ejection
+            && ejection.record(&shared.servers, server, outcome, &shared.ejecting)
+        {
+            shared.count_healthy();
+        }
     }
 
     pub(super) fn register(&self, pool: &Arc<Pool>) {
@@ -117,6 +179,73 @@ impl Upstream {
     }
 }
 
+impl Shared {
+    /// Finds out anew whether enough servers are well.
+    pub(super) fn count_healthy(&self) {
+        let good = self.servers.iter().filter(|server| server.condition.is_good()).count() as u64;
+        let enough = self.settings.panic_threshold.is_reached(good, self.servers.len() as u64);
+        self.panic.store(!enough, Ordering::Relaxed);
+    }
+}
+
+/// The servers, as one request sees them.
+struct View<'a> {
+    shared: &'a Shared,
+    tried: &'a [Arc<str>],
+    panic: bool,
+}
+
+impl Servers for View<'_> {
+    fn load(&self, server: usize) -> u64 {
+        self.shared.servers[server].in_flight() as u64
+    }
+
+    fn latency(&self, server: usize) -> f64 {
+        self.shared.servers[server].condition.latency()
+    }
+
+    #[inline]
+    fn is_usable(&self, server: usize) -> bool {
+        let server = &self.shared.servers[server];
+        let well = match server.condition.is_usable() {
+            Usable::Yes => true,
+            Usable::Again => {
+                self.shared.count_healthy();
+                true
+            }
+            Usable::No => self.panic,
+        };
+        well && (self.tried.is_empty() || !self.tried.contains(server.name()))
+    }
+
+    #[inline]
+    fn has_its_turn(&self, server: usize) -> bool {
+        self.shared.servers[server].condition.has_its_turn(self.shared.settings.slow_start)
+    }
+
+    fn total_load(&self) -> u64 {
+        self.shared.in_flight.as_ref().map_or(0, |all| all.load(Ordering::Relaxed) as u64)
+    }
+}
+
+/// What the request is assigned by, if it has that.
+fn key(by: &HashBy, headers: &HeaderMap, context: Option<&RequestContext>) -> Option<u64> {
+    match by {
+        HashBy::Subject => Some(digest(context?.identity()?.subject()?.as_bytes())),
+        HashBy::ClientIp => Some(match context?.client_ip()?.address() {
+            std::net::IpAddr::V4(address) => digest(&address.octets()),
+            std::net::IpAddr::V6(address) => digest(&address.octets()),
+        }),
+        HashBy::Header(name) => headers.get(name).map(|value| digest(value.as_bytes())),
+        HashBy::Cookie(name) => {
+            let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+            let mut pairs =
+                cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+            pairs.find(|(own, _)| own == name).map(|(_, value)| digest(value.as_bytes()))
+        }
+    }
+}
+
 impl UpstreamBuilder {
     /// Adds a server, `http://host[:port][/base]`, with its share beside the others.
     pub fn server(mut self, url: impl Into<String>, weight: u32) -> Self {
@@ -126,7 +255,33 @@ impl UpstreamBuilder {
 
     /// How requests are spread over the servers.
     pub fn balance(mut self, balance: Balance) -> Self {
-        self.balance = balance;
+        self.settings.balance = balance;
+        self
+    }
+
+    /// A server that is new beside others, or back, gets its share over this time, beginning with a tenth of it. Not by
+    /// default. Keys of [`Balance::Hash`] go to their server at once.
+    pub fn slow_start(mut self, time: Duration) -> Self {
+        self.settings.slow_start = time;
+        self
+    }
+
+    /// When a smaller share of the servers than this is well, all are used: the few that are left would not be for long. By
+    /// default that is never so, and with no server left requests fail at once.
+    pub fn panic_threshold(mut self, share: Share) -> Self {
+        self.settings.panic_threshold = share;
+        self
+    }
+
+    /// Leaves out servers whose answers fail. None by default.
+    pub fn outlier_ejection(mut self, ejection: impl Into<Option<OutlierEjection>>) -> Self {
+        self.settings.ejection = ejection.into();
+        self
+    }
+
+    /// What a failure is to [`outlier_ejection`](Self::outlier_ejection). [`HttpClassifier`] by default.
+    pub fn classifier(mut self, classifier: impl Classifier) -> Self {
+        self.settings.classifier = Arc::new(classifier);
         self
     }
 
@@ -182,16 +337,37 @@ impl UpstreamBuilder {
         let known = self.adopted.as_ref().map_or(&[][..], Upstream::servers);
         let servers = self.servers.iter().map(|(url, weight)| {
             let new = server(url, *weight, self.max_connections)?;
-            Ok(known.iter().find(|old| old.is_same(&new)).cloned().unwrap_or(new))
+            Ok(known.iter().find(|old| old.is_same(&new)).cloned().unwrap_or_else(|| {
+                if !known.is_empty() && !self.settings.slow_start.is_zero() {
+                    new.condition.begin_anew(now());
+                }
+                new
+            }))
         });
         let servers = servers.collect::<Result<Box<[_]>, _>>()?;
         let weights: Vec<u32> = servers.iter().map(|server| server.weight()).collect();
-        Ok(Upstream(Arc::new(Shared {
-            balancer: Balancer::new(self.balance, &weights),
+        let counts_all = matches!(self.settings.balance, Balance::Hash(_));
+        let shared = Shared {
+            balancer: Balancer::new(&self.settings.balance, &weights),
             servers,
             settings: self.settings,
+            in_flight: counts_all.then(Arc::default),
+            panic: AtomicBool::new(false),
+            ejecting: Mutex::new(()),
             pools: Mutex::default(),
-        })))
+        };
+        shared.count_healthy();
+        Ok(Upstream(Arc::new(shared)))
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("balance", &self.balance)
+            .field("ejection", &self.ejection)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -212,7 +388,7 @@ mod tests {
     #[test]
     fn a_reload_keeps_the_servers_that_stay_and_what_is_in_flight_at_them() {
         let old = Upstream::builder().server("http://a:1", 1).server("http://b:1", 1).build().unwrap();
-        let _in_flight = old.servers()[1].enter();
+        let _in_flight = old.servers()[1].enter(None);
         let new = Upstream::builder().server("http://b:1", 1).server("http://a:1", 2).adopt(&old).build().unwrap();
         assert_eq!(new.servers()[0].in_flight(), 1);
         assert!(Arc::ptr_eq(&new.servers()[0], &old.servers()[1]));

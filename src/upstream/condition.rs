@@ -1,0 +1,224 @@
+//! How a server is: whether it may be used, and how fast it answers.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::random::{random, scale};
+use crate::window::Window;
+
+/// What is known of one server. It outlives a reload with its server.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    /// All that keeps it from its share. Zero nearly always, which is all that a choice looks at then.
+    flags: AtomicU8,
+    /// Milliseconds, of [`now`], when its ejection ends.
+    ejected_until: AtomicU64,
+    /// The same when it came, or came back.
+    since: AtomicU64,
+    /// Failures since the last success.
+    pub(super) in_a_row: AtomicU32,
+    pub(super) ejections: AtomicU32,
+    /// The last time that its rate was held against the others'.
+    pub(super) compared: AtomicU64,
+    window: Mutex<Option<std::sync::Arc<Window>>>,
+    latency: Latency,
+}
+
+const UNHEALTHY: u8 = 1;
+const EJECTED: u8 = 2;
+const NEW: u8 = 4;
+
+/// Milliseconds since the first call in this process.
+pub(super) fn now() -> u64 {
+    static START: OnceLock<std::time::Instant> = OnceLock::new();
+    let start = *START.get_or_init(|| Instant::now().into_std());
+    Instant::now().into_std().saturating_duration_since(start).as_millis() as u64
+}
+
+impl Condition {
+    /// True when neither checks nor its answers speak against it.
+    pub(super) fn is_good(&self) -> bool {
+        let flags = self.flags.load(Ordering::Relaxed);
+        flags & UNHEALTHY == 0 && (flags & EJECTED == 0 || self.ejected_until.load(Ordering::Relaxed) <= now())
+    }
+
+    pub(super) fn passes_checks(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & UNHEALTHY == 0
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & EJECTED != 0 && self.ejected_until.load(Ordering::Relaxed) > now()
+    }
+
+    /// True when it can be sent a request. An ejection whose time is over ends here.
+    #[inline]
+    pub(super) fn is_usable(&self) -> Usable {
+        match self.flags.load(Ordering::Relaxed) {
+            0 | NEW => Usable::Yes,
+            flags if flags & EJECTED == 0 => Usable::No,
+            _ => self.is_usable_after_ejection(),
+        }
+    }
+
+    #[cold]
+    fn is_usable_after_ejection(&self) -> Usable {
+        let now = now();
+        if self.ejected_until.load(Ordering::Relaxed) > now {
+            return Usable::No;
+        }
+        if self.flags.fetch_and(!EJECTED, Ordering::Relaxed) & EJECTED != 0 {
+            self.begin_anew(now);
+        }
+        if self.passes_checks() { Usable::Again } else { Usable::No }
+    }
+
+    /// False for requests that a server has not its share of yet: over `slow_start` it grows from a tenth to all of it.
+    #[inline]
+    pub(super) fn has_its_turn(&self, slow_start: Duration) -> bool {
+        self.flags.load(Ordering::Relaxed) & NEW == 0 || self.has_its_turn_as_new(slow_start)
+    }
+
+    #[cold]
+    fn has_its_turn_as_new(&self, slow_start: Duration) -> bool {
+        let whole = slow_start.as_millis() as u64;
+        let age = now().saturating_sub(self.since.load(Ordering::Relaxed));
+        if age >= whole {
+            self.flags.fetch_and(!NEW, Ordering::Relaxed);
+            return true;
+        }
+        scale(random() as u32, whole) < age.max(whole / 10)
+    }
+
+    /// It is new among others, or back: its share grows from now on.
+    pub(super) fn begin_anew(&self, now: u64) {
+        self.since.store(now, Ordering::Relaxed);
+        self.flags.fetch_or(NEW, Ordering::Relaxed);
+    }
+
+    /// What checks say of it. True when that is news.
+    pub(super) fn set_checked(&self, healthy: bool) -> bool {
+        let before = match healthy {
+            true => self.flags.fetch_and(!UNHEALTHY, Ordering::Relaxed),
+            false => self.flags.fetch_or(UNHEALTHY, Ordering::Relaxed),
+        };
+        let news = (before & UNHEALTHY == 0) != healthy;
+        if news && healthy {
+            self.begin_anew(now());
+        }
+        news
+    }
+
+    pub(super) fn eject(&self, now: u64, millis: u64) {
+        self.ejected_until.store(now + millis, Ordering::Relaxed);
+        self.flags.fetch_or(EJECTED, Ordering::Relaxed);
+        self.in_a_row.store(0, Ordering::Relaxed);
+        if let Some(window) = &*self.window() {
+            window.clear();
+        }
+    }
+
+    /// When the last ejection ended, or ends.
+    pub(super) fn last_ejection_ends(&self) -> u64 {
+        self.ejected_until.load(Ordering::Relaxed)
+    }
+
+    /// The window of what became of its requests, made when it is first asked for.
+    pub(super) fn outcomes(&self, millis: u64) -> std::sync::Arc<Window> {
+        let mut window = self.window();
+        match &*window {
+            Some(known) if known.is_as_long_as(millis) => known.clone(),
+            _ => window.insert(std::sync::Arc::new(Window::new(millis))).clone(),
+        }
+    }
+
+    pub(super) fn observe(&self, took: Duration) {
+        self.latency.observe(took.as_nanos() as f32, now());
+    }
+
+    pub(super) fn latency(&self) -> f64 {
+        self.latency.read(now())
+    }
+
+    fn window(&self) -> MutexGuard<'_, Option<std::sync::Arc<Window>>> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a server can be sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usable {
+    Yes,
+    /// It was not until now.
+    Again,
+    No,
+}
+
+/// A moving average that rises at once and falls slowly, in one word: nanoseconds as a float, and when, in milliseconds.
+#[derive(Debug, Default)]
+struct Latency(AtomicU64);
+
+/// After so long the past counts a third.
+const DECAY_MILLIS: f64 = 10_000.0;
+
+impl Latency {
+    fn observe(&self, nanos: f32, now: u64) {
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            let (before, weight) = (f32::from_bits((word >> 32) as u32), self.weight(word, now));
+            let after = match before > nanos {
+                true => before * weight as f32 + nanos * (1.0 - weight as f32),
+                false => nanos,
+            };
+            Some(u64::from(after.max(1.0).to_bits()) << 32 | now & u64::from(u32::MAX))
+        });
+    }
+
+    /// What is to be expected. Zero while nothing is known. What was observed long ago counts less, so that a server that was
+    /// slow is tried again.
+    fn read(&self, now: u64) -> f64 {
+        let word = self.0.load(Ordering::Relaxed);
+        f64::from(f32::from_bits((word >> 32) as u32)) * self.weight(word, now)
+    }
+
+    fn weight(&self, word: u64, now: u64) -> f64 {
+        let age = (now as u32).wrapping_sub(word as u32);
+        (-f64::from(age) / DECAY_MILLIS).exp()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_rises_at_once_and_falls_slowly() {
+        let latency = Latency::default();
+        assert_eq!(latency.read(5), 0.0);
+        latency.observe(1e6, 1_000);
+        latency.observe(9e6, 1_000);
+        assert_eq!(latency.read(1_000), 9e6);
+        latency.observe(1e6, 1_000);
+        assert!(latency.read(1_000) > 8.9e6, "a moment has no weight");
+        latency.observe(1e6, 11_000);
+        assert!((3.5e6..4.5e6).contains(&latency.read(11_000)), "{}", latency.read(11_000));
+        assert!(latency.read(100_000) < 1e4, "what is long past counts for nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ejection_ends_by_itself_and_its_share_grows() {
+        let condition = Condition::default();
+        condition.eject(now(), 100);
+        assert!(condition.is_ejected() && condition.is_usable() == Usable::No);
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert_eq!((condition.is_usable(), condition.is_usable()), (Usable::Again, Usable::Yes));
+        let turns =
+            |condition: &Condition| (0..1_000).filter(|_| condition.has_its_turn(Duration::from_secs(1))).count();
+        assert!((50..150).contains(&turns(&condition)), "a tenth at first");
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert!((400..600).contains(&turns(&condition)), "half after half of the time");
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(turns(&condition), 1_000);
+    }
+}
