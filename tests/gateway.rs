@@ -56,7 +56,14 @@ fn the_demo_prints_commands_that_work_as_printed() {
     shows("/api/me", "401 Unauthorized");
     shows("-i -H 'Authorization: Bearer", "403 Forbidden");
     shows("X-User-Id: admin", "x-user-id: alice");
-    assert_eq!(commands.len(), 15, "a command that is not looked at here");
+    let answered = |command: &str| {
+        let at = commands.iter().position(|own| own.contains(command)).unwrap_or_else(|| panic!("no {command}"));
+        outputs[at].lines().map(|line| line.split(' ').nth(1).unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!(answered("/retried/sometimes"), ["200"; 3]);
+    assert_eq!(answered("/guarded/fail"), ["500", "500", "500", "503"]);
+    assert_eq!(outputs.last().map(String::as_str), Some("{\"status\":\"degraded\"}"));
+    assert_eq!(commands.len(), 18, "a command that is not looked at here");
 }
 
 #[tokio::test(flavor = "multi_thread")]

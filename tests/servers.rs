@@ -157,7 +157,9 @@ async fn a_server_that_fails_in_a_row_is_left_out_and_comes_back() {
     let upstream = of(&[&one, &two, &three]);
     let upstream = upstream.outlier_ejection(ejection).balance(Balance::RoundRobin).build().unwrap();
     let client = Client::new(upstream.clone());
-    (one.fail(true), two.fail(true));
+    for server in [&one, &two] {
+        server.fail(true);
+    }
     let mut failed = 0;
     for _ in 0..30 {
         failed += usize::from(send(&client, get()).await.unwrap() != StatusCode::OK);
@@ -166,9 +168,13 @@ async fn a_server_that_fails_in_a_row_is_left_out_and_comes_back() {
     assert_eq!(ejected, 1, "half of three, rounded down");
     assert!(failed < 20, "{failed} of 30 failed");
     assert!(!upstream.is_well());
-    (one.fail(false), two.fail(false));
+    for server in [&one, &two] {
+        server.fail(false);
+    }
     tokio::time::sleep(Duration::from_millis(310)).await;
-    (one.take_requests(), two.take_requests(), three.take_requests());
+    for server in [&one, &two, &three] {
+        server.take_requests();
+    }
     for _ in 0..30 {
         assert_eq!(send(&client, get()).await, Ok(StatusCode::OK));
     }

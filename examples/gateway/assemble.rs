@@ -17,7 +17,7 @@ use tower_gateway::route::Router;
 use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::{EncodedSlashes, StrictLayer};
 use tower_gateway::transform::{Transform, TransformLayer};
-use tower_gateway::upstream::{Client, Upstream};
+use tower_gateway::upstream::Client;
 
 use crate::auth::Credentials;
 use crate::config::target::Target;
@@ -26,7 +26,8 @@ use crate::endpoint::Endpoint;
 use crate::health::Health;
 use crate::plugins::PluginStack;
 use crate::stack::{Optional, RouteService};
-use crate::{cors, layers};
+use crate::upstreams::{UpstreamParts, Upstreams};
+use crate::{cors, layers, upstreams};
 
 /// One worker's client of each upstream, by its name.
 pub(crate) type Clients = BTreeMap<String, Client>;
@@ -38,7 +39,7 @@ pub(crate) struct Assembly {
     health: Health,
     cache: (config::Cache, CacheLayer),
     credentials: Credentials,
-    upstreams: BTreeMap<String, Upstream>,
+    upstreams: Upstreams,
     routes: Router<RouteLayers>,
 }
 
@@ -65,14 +66,15 @@ impl Assembly {
     pub(crate) fn new(config: &Config, old: Option<&Self>) -> Result<Self, BoxError> {
         let upstreams = config.upstreams.iter().map(|(name, settings)| {
             let old = old.and_then(|old| old.upstreams.get(name));
-            Ok((name.clone(), layers::upstream(settings, old)?))
+            Ok((name.clone(), UpstreamParts::new(name, settings, old)?))
         });
         let cache = layers::cache(&config.cache, old.map(|old| (&old.cache.0, &old.cache.1)));
         let credentials = Credentials::new(config, old.map(|old| &old.credentials))?;
         let routes = config.routes.iter().map(|(name, route)| {
             Ok((layers::route(config, name, route)?, RouteLayers::new(config, name, route, &cache, &credentials)?))
         });
-        let health = Health::new(&config.health);
+        let upstreams = upstreams.collect::<Result<Upstreams, BoxError>>()?;
+        let health = Health::new(&config.health, upstreams::watch(&upstreams));
         Ok(Self {
             client_ip: layers::client_ip(&config.server),
             request_id: layers::request_id(&config.request_id),
@@ -80,7 +82,7 @@ impl Assembly {
                 Some(old) => health.adopt(&old.health),
                 None => health,
             },
-            upstreams: upstreams.collect::<Result<_, BoxError>>()?,
+            upstreams,
             routes: layers::router(config, routes.collect::<Result<Vec<_>, BoxError>>()?),
             cache: (config.cache, cache),
             credentials,
@@ -93,8 +95,8 @@ impl Assembly {
 
     /// The clients of one worker, within whose runtime this is called. `old` are those that it had until now.
     pub(crate) fn clients(&self, old: &Clients) -> Clients {
-        let client = |(name, upstream): (&String, &Upstream)| {
-            let client = Client::new(upstream.clone());
+        let client = |(name, parts): (&String, &UpstreamParts)| {
+            let client = Client::new(parts.upstream.clone());
             let client = match old.get(name) {
                 Some(old) => client.adopt(old),
                 None => client,
@@ -131,7 +133,7 @@ impl Assembly {
     }
 
     fn router(&self, clients: &Clients) -> Router<Transform<RouteService>> {
-        self.routes.map_services(|route| route.service(clients))
+        self.routes.map_services(|route| route.service(&self.upstreams, clients))
     }
 }
 
@@ -163,8 +165,8 @@ impl RouteLayers {
     }
 
     /// One worker's stack for this route.
-    fn service(&self, clients: &Clients) -> Transform<RouteService> {
-        let endpoint = self.endpoint(clients);
+    fn service(&self, upstreams: &Upstreams, clients: &Clients) -> Transform<RouteService> {
+        let endpoint = self.endpoint(upstreams, clients);
         let mut optional = Optional::default();
         // Before all that may refuse: a preflight has no credentials, and a refusal is to be read by the script that asked.
         let cors = self.cors.as_ref().map(cors::layer);
@@ -190,10 +192,13 @@ impl RouteLayers {
         self.response.layer(RouteService { encoded_slashes: self.encoded_slashes, kind })
     }
 
-    fn endpoint(&self, clients: &Clients) -> Endpoint {
+    fn endpoint(&self, upstreams: &Upstreams, clients: &Clients) -> Endpoint {
         match (&self.endpoint, &self.upstream) {
             (Endpoint::Proxy(proxy), Some(upstream)) => {
-                Endpoint::Proxy(proxy.clone().map_client(|()| clients[upstream].clone()))
+                // What is done about failures stands between the proxy and its connections, so that headers are worked
+                // on once and every try is one request.
+                let client = upstreams[upstream].guards.layer(clients[upstream].clone());
+                Endpoint::Proxy(proxy.clone().map_client(|()| client))
             }
             (Endpoint::Proxy(_), None) => unreachable!("a proxy is made for a route with an upstream"),
             (Endpoint::Fixed(answer), _) => Endpoint::Fixed(answer.clone()),

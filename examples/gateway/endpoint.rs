@@ -12,14 +12,14 @@ use tower::Service;
 use tower_gateway::body::ResponseBody;
 use tower_gateway::proxy::{ProxyBody, ProxyFuture, ProxyService};
 use tower_gateway::transform::Template;
-use tower_gateway::upstream::{Client, OriginBody};
 use tower_gateway::{BoxError, Head, Reason, Rejection};
 
+use crate::client::{RouteClient, RouteClientBody};
 use crate::health::refuse;
 
 /// The end of a route.
 #[derive(Clone)]
-pub(crate) enum Endpoint<C = Client> {
+pub(crate) enum Endpoint<C = RouteClient> {
     Proxy(ProxyService<C>),
     /// The same answer to everybody.
     Fixed(Response<Bytes>),
@@ -27,8 +27,9 @@ pub(crate) enum Endpoint<C = Client> {
     Redirect(Response<Bytes>, Template),
 }
 
-pub(crate) type EndpointFuture<B> = Either<ProxyFuture<Client, B>, Ready<Result<Response<EndpointBody>, Infallible>>>;
-pub(crate) type EndpointBody = ResponseBody<ProxyBody<OriginBody>>;
+pub(crate) type EndpointFuture<B> =
+    Either<ProxyFuture<RouteClient, B>, Ready<Result<Response<EndpointBody>, Infallible>>>;
+pub(crate) type EndpointBody = ResponseBody<ProxyBody<RouteClientBody>>;
 
 impl<B> Service<Request<B>> for Endpoint
 where

@@ -21,11 +21,14 @@ pub(crate) struct Health {
     /// Who may ask; empty: everybody.
     allow: Arc<CidrSet>,
     draining: Arc<AtomicBool>,
+    /// Whether anything is wrong behind the gateway.
+    degraded: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Health {
-    pub(crate) fn new(config: &crate::config::Health) -> Self {
+    pub(crate) fn new(config: &crate::config::Health, degraded: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
         Self {
+            degraded,
             path: config.path.as_deref().map(Arc::from),
             allow: Arc::new(config.allow.iter().copied().collect()),
             draining: Arc::default(),
@@ -58,8 +61,10 @@ impl Health {
         }
         let draining = self.draining.load(Ordering::Relaxed);
         let (status, body) = match draining {
-            false => (StatusCode::OK, r#"{"status":"ok"}"#),
             true => (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#),
+            // It serves what it can: a load balancer that took it out would make things worse.
+            false if (self.degraded)() => (StatusCode::OK, r#"{"status":"degraded"}"#),
+            false => (StatusCode::OK, r#"{"status":"ok"}"#),
         };
         let mut response = Response::new(Bytes::from_static(body.as_bytes()));
         *response.status_mut() = status;

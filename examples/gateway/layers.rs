@@ -13,7 +13,6 @@ use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::route::{Route, Router};
 use tower_gateway::serve::Server;
 use tower_gateway::transform::{HeaderRules, Template, TransformLayer};
-use tower_gateway::upstream::{Balance, Upstream};
 
 use crate::config::cache::RouteCache;
 use crate::config::cors::RouteCors;
@@ -202,27 +201,6 @@ fn proxy(config: &Config, route: &config::Route, upstream: &str) -> Result<Proxy
         proxy = proxy.remove_request_headers(config.identity_headers.0.iter().map(|(name, _)| name.clone()));
     }
     Ok(proxy)
-}
-
-pub(crate) fn upstream(settings: &config::Upstream, old: Option<&Upstream>) -> Result<Upstream, BoxError> {
-    let far = std::time::Duration::from_secs(365 * 86_400);
-    let mut builder = Upstream::builder()
-        .balance(match settings.balance {
-            config::upstream::Balance::LeastRequests => Balance::LeastRequests,
-            config::upstream::Balance::RoundRobin => Balance::RoundRobin,
-        })
-        .connect_timeout(settings.connect_timeout.unwrap_or(far))
-        .keep_alive_timeout(settings.keep_alive_timeout.unwrap_or(far))
-        .max_connections_per_server(settings.max_connections_per_server.map_or(usize::MAX, Into::into))
-        .queue_timeout(settings.queue_timeout.unwrap_or(far))
-        .dns_refresh(settings.dns_refresh);
-    for server in &settings.servers {
-        builder = builder.server(server.url.to_string(), server.weight.get());
-    }
-    if let Some(old) = old {
-        builder = builder.adopt(old);
-    }
-    Ok(builder.build()?)
 }
 
 /// The listeners, with the limits and timeouts that hold before any layer sees a request.

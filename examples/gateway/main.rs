@@ -4,6 +4,7 @@
 
 mod assemble;
 mod auth;
+mod client;
 mod config;
 mod cors;
 mod demo;
@@ -16,6 +17,7 @@ mod reload;
 mod stack;
 #[cfg(test)]
 mod starts;
+mod upstreams;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::{Value as Json, json};
 use tower_gateway::cache::Authenticated;
 
 use super::duration::{AnyDuration, PositiveDuration};
 use super::forms::{NonEmpty, OrNone};
-use super::schema::number_or_boolean;
 use super::size::PositiveBytes;
+use super::status::FinalStatus;
 use super::table::{Keys, Table};
-use super::value::{Form, Value};
 use super::word::{Choice, Word};
 
 /// `[cache]`.
@@ -63,26 +61,6 @@ impl Table for RouteCache {
         );
         let authenticated = authenticated.0;
         Some(RouteCache { ttl, statuses, max_body, stale_while_revalidate, stale_if_error, authenticated })
-    }
-}
-
-/// The status of an answer: interim ones are none, and 206 and 304 are about others.
-struct FinalStatus;
-
-impl Form for FinalStatus {
-    type Output = StatusCode;
-
-    fn expects() -> String {
-        "a status from 200 to 599".to_owned()
-    }
-
-    fn read(value: &Value<'_>) -> Option<StatusCode> {
-        let status = value.whole_number::<Self>(200..=599)?;
-        u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok())
-    }
-
-    fn schema() -> Json {
-        number_or_boolean(json!({ "type": "integer", "minimum": 200, "maximum": 599 }))
     }
 }
 

@@ -27,6 +27,26 @@ impl Form for Count {
     }
 }
 
+/// Any number, also none.
+pub(super) struct AnyCount;
+
+impl Form for AnyCount {
+    type Output = u32;
+
+    fn expects() -> String {
+        "a whole number from 0 to 4294967295".to_owned()
+    }
+
+    fn read(value: &Value<'_>) -> Option<u32> {
+        let count = value.whole_number::<Self>(0..=u64::from(u32::MAX))?;
+        u32::try_from(count).ok()
+    }
+
+    fn schema() -> Json {
+        number_or_boolean(json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }))
+    }
+}
+
 /// A number of serving threads; 0 leaves it to the machine.
 pub(super) struct Workers;
 

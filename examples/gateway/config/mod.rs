@@ -47,6 +47,7 @@ mod access_log;
 mod address;
 pub(crate) mod api_keys;
 pub(crate) mod auth;
+pub(crate) mod balance;
 pub(crate) mod cache;
 mod check;
 pub(crate) mod cors;
@@ -75,6 +76,7 @@ mod reference;
 pub(crate) mod reload;
 pub(crate) mod request;
 pub(crate) mod request_id;
+pub(crate) mod resilience;
 pub(crate) mod response;
 pub(crate) mod route;
 mod schema;
@@ -85,6 +87,7 @@ mod share;
 mod size;
 mod source;
 pub(crate) mod stamp;
+mod status;
 mod table;
 pub(crate) mod target;
 mod template;
@@ -136,7 +139,7 @@ use self::table::{Keys, Table, by_name};
 const MAX_BYTES: u64 = 1 << 30;
 
 /// The whole file. Every route's upstream exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) health: Health,
@@ -156,7 +159,7 @@ pub(crate) struct Config {
 }
 
 /// A file without faults.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// What is allowed and hardly meant, in the file's order.

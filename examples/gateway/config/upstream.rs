@@ -6,10 +6,13 @@ use std::time::Duration;
 use http::uri::Authority;
 use serde_json::Value as Json;
 
+use super::balance::Balance;
 use super::count::Count;
 use super::duration::{AnyDuration, PositiveDuration};
 use super::forms::OrNone;
+use super::resilience::{CircuitBreaker, HealthCheck, OutlierEjection, Retry};
 use super::schema;
+use super::share::Share;
 use super::table::{Keys, Listed, Table};
 use super::upstream_server::{UpstreamServer, UpstreamServers};
 use super::url::check_authority;
@@ -17,7 +20,7 @@ use super::value::{Form, Value};
 use super::word::{Choice, Word};
 
 /// `[upstreams.NAME]`. A limit that is absent has been lifted with `"none"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Upstream {
     /// Never empty.
     pub(crate) servers: Vec<UpstreamServer>,
@@ -32,14 +35,12 @@ pub(crate) struct Upstream {
     pub(crate) queue_timeout: Option<Duration>,
     /// Never zero.
     pub(crate) dns_refresh: Duration,
-}
-
-/// How the server of a request is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Balance {
-    /// The fewest requests in flight, divided by weight.
-    LeastRequests,
-    RoundRobin,
+    pub(crate) slow_start: Duration,
+    pub(crate) panic_threshold: f64,
+    pub(crate) health_check: Option<HealthCheck>,
+    pub(crate) outlier_ejection: Option<OutlierEjection>,
+    pub(crate) circuit_breaker: Option<CircuitBreaker>,
+    pub(crate) retry: Option<Retry>,
 }
 
 /// The Host that is sent upstream.
@@ -61,12 +62,11 @@ pub(crate) enum Protocol {
 }
 
 impl Table for Upstream {
-    const NOT_BUILT: &'static [&'static str] =
-        &["tls", "slow_start", "panic_threshold", "health_check", "outlier_ejection", "circuit_breaker", "retry"];
+    const NOT_BUILT: &'static [&'static str] = &["tls"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let servers = keys.required::<UpstreamServers>("servers", "where requests go");
-        let balance = keys.or::<Word<Balance>>("balance", "least_requests", "how the server of a request is chosen");
+        let balance = keys.or::<Balance>("balance", "least_requests", "how the server of a request is chosen");
         let host =
             keys.or::<UpstreamHost>("host", "upstream", "the Host sent: the server's, the client's, or any other text");
         let protocol = keys.or::<Word<Protocol>>("protocol", "auto", "what is spoken with the servers");
@@ -89,6 +89,16 @@ impl Table for Upstream {
         );
         let dns_refresh =
             keys.or::<PositiveDuration>("dns_refresh", "30s", "how long the addresses of a name are used");
+        let slow_start =
+            keys.or::<AnyDuration>("slow_start", "0s", "a server new or back gets its share over this time");
+        let panic_threshold =
+            keys.or::<Share>("panic_threshold", 0.0, "when a smaller share of servers is healthy, all are used");
+        let health_check = keys.optional::<HealthCheck>("health_check", "asks each server whether it is well");
+        let outlier_ejection =
+            keys.optional::<OutlierEjection>("outlier_ejection", "leaves out servers whose answers fail");
+        let circuit_breaker =
+            keys.optional::<CircuitBreaker>("circuit_breaker", "leaves the upstream alone while it fails: 503");
+        let retry = keys.optional::<Retry>("retry", "sends requests again that failed");
         Some(Upstream {
             servers: servers?,
             balance,
@@ -99,6 +109,12 @@ impl Table for Upstream {
             max_connections_per_server,
             queue_timeout,
             dns_refresh,
+            slow_start,
+            panic_threshold,
+            health_check,
+            outlier_ejection,
+            circuit_breaker,
+            retry,
         })
     }
 }
@@ -106,12 +122,6 @@ impl Table for Upstream {
 impl Listed for Upstream {
     const SECTION: &'static str = "upstreams";
     const KIND: &'static str = "upstream";
-}
-
-impl Choice for Balance {
-    const BUILT: &'static [(&'static str, Self)] =
-        &[("least_requests", Self::LeastRequests), ("round_robin", Self::RoundRobin)];
-    const NOT_BUILT: &'static [&'static str] = &["peak_ewma", "hash:subject", "hash:client_ip", "hash:header:NAME"];
 }
 
 impl Choice for Protocol {

@@ -1,5 +1,6 @@
 //! The origin that the demo's gateway stands before.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,6 +9,7 @@ use axum::extract::{Path, Request};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
 use futures_util::StreamExt;
+use http::StatusCode;
 
 pub(super) fn app() -> Router {
     Router::new()
@@ -17,6 +19,8 @@ pub(super) fn app() -> Router {
         .route("/count", any(count))
         .route("/slow", get(slow))
         .route("/report", get(report))
+        .route("/fail", get(fail))
+        .route("/sometimes", get(sometimes))
 }
 
 /// What is worth storing: it takes its time, and says for how long it holds.
@@ -45,6 +49,20 @@ async fn count(body: Body) -> String {
         bytes += frame.len();
     }
     format!("{bytes} bytes\n")
+}
+
+/// Fails as long as it is asked.
+async fn fail() -> StatusCode {
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+/// Is not there for every other request.
+async fn sometimes() -> (StatusCode, &'static str) {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    match ASKED.fetch_add(1, Ordering::Relaxed) % 2 {
+        0 => (StatusCode::SERVICE_UNAVAILABLE, "not now\n"),
+        _ => (StatusCode::OK, "here I am\n"),
+    }
 }
 
 async fn slow() -> &'static str {

@@ -50,6 +50,16 @@ const STEPS: &[Step] = &[
     Step { shows: "a body streams both ways", run: "head -c 100000 /dev/zero | curl -s -T - {gateway}/api/count" },
     Step { shows: "an origin that takes too long is a 504 after two seconds", run: "curl -i {gateway}/api/slow" },
     Step { shows: "an origin that is down is a 502, and tells nothing of where it was", run: "curl -i {gateway}/down" },
+    // === what is done about failures ===
+    Step {
+        shows: "an origin that is not there for every other request is asked once more, and nobody notices",
+        run: "for n in 1 2 3; do curl -si {gateway}/retried/sometimes | head -n 1; done",
+    },
+    Step {
+        shows: "an origin that fails three times in a row is left alone for five seconds: 500, 500, 500, 503",
+        run: "for n in 1 2 3 4; do curl -si {gateway}/guarded/fail | head -n 1; done",
+    },
+    Step { shows: "and the gateway says that not all is well: degraded", run: "curl -s {gateway}/health" },
 ];
 
 const NEXT: &str = "\

@@ -8,17 +8,19 @@ use tower_gateway::cache::Authenticated;
 use tower_gateway::strict::EncodedSlashes;
 use tower_gateway::transform::Template;
 
+use super::super::balance::Balance;
 use super::super::cache::{Cache, RouteCache};
 use super::super::cors::{AllowedOrigins, Cors, RouteCors};
 use super::super::ip::IpRules;
 use super::super::matching::{Matching, PathMatch};
 use super::super::request::{BodyLimit, RequestRules};
+use super::super::resilience::{Budget, CircuitBreaker, HealthCheck, OutlierEjection, Retry, RetryOn, SlowCall};
 use super::super::response::ResponseRules;
 use super::super::route::Route;
 use super::super::server::{ClientIpFrom, Server};
 use super::super::target::{PathRules, Redirect, Respond, Target};
 use super::super::timeouts::Timeouts;
-use super::super::upstream::{Balance, Protocol, Upstream, UpstreamHost};
+use super::super::upstream::{Protocol, Upstream, UpstreamHost};
 use super::super::upstream_server::UpstreamServer;
 use super::super::{Forwarded, Health, RequestId};
 use super::{MINIMAL, accepted, parse};
@@ -78,6 +80,39 @@ keep_alive_timeout = "30s"
 max_connections_per_server = "none"
 queue_timeout = "0s"
 dns_refresh = "1h"
+slow_start = "10s"
+panic_threshold = 0.25
+[upstreams.users.health_check]
+path = "/ready"
+status = [204]
+interval = "2s"
+timeout = "500ms"
+unhealthy_after = 1
+healthy_after = 4
+[upstreams.users.outlier_ejection]
+consecutive_failures = 7
+failure_rate = 0.3
+min_requests = 50
+window = "20s"
+eject_for = "1m"
+max_ejected = 0.1
+[upstreams.users.circuit_breaker]
+failure_rate = 0.4
+min_requests = 30
+window = "15s"
+consecutive_failures = 9
+slow_call = { after = "2s", rate = 0.8 }
+open_for = "5s"
+half_open_requests = 3
+[upstreams.users.retry]
+attempts = 2
+per_try = "1s"
+backoff = "10ms"
+max_backoff = "100ms"
+on = ["reset", "429"]
+methods = ["GET"]
+budget = { ratio = 0.1, min_per_second = 0 }
+replay_bytes = "1KiB"
 
 [defaults]
 match = "exact"
@@ -210,6 +245,43 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             max_connections_per_server: None,
             queue_timeout: seconds(0),
             dns_refresh: Duration::from_secs(3600),
+            slow_start: Duration::from_secs(10),
+            panic_threshold: 0.25,
+            health_check: Some(HealthCheck {
+                path: "/ready".to_owned(),
+                status: vec![StatusCode::NO_CONTENT],
+                interval: Duration::from_secs(2),
+                timeout: Duration::from_millis(500),
+                unhealthy_after: NonZeroUsize::MIN,
+                healthy_after: NonZeroUsize::new(4).unwrap(),
+            }),
+            outlier_ejection: Some(OutlierEjection {
+                consecutive_failures: NonZeroUsize::new(7).unwrap(),
+                failure_rate: Some(0.3),
+                min_requests: NonZeroUsize::new(50).unwrap(),
+                window: Duration::from_secs(20),
+                eject_for: Duration::from_secs(60),
+                max_ejected: 0.1,
+            }),
+            circuit_breaker: Some(CircuitBreaker {
+                failure_rate: 0.4,
+                min_requests: NonZeroUsize::new(30).unwrap(),
+                window: Duration::from_secs(15),
+                consecutive_failures: NonZeroUsize::new(9),
+                slow_call: Some(SlowCall { after: Duration::from_secs(2), rate: 0.8 }),
+                open_for: Duration::from_secs(5),
+                half_open_requests: NonZeroUsize::new(3).unwrap(),
+            }),
+            retry: Some(Retry {
+                attempts: NonZeroUsize::new(2).unwrap(),
+                per_try: seconds(1),
+                backoff: Duration::from_millis(10),
+                max_backoff: Duration::from_millis(100),
+                on: vec![RetryOn::Reset, RetryOn::Status(StatusCode::TOO_MANY_REQUESTS)],
+                methods: vec![Method::GET],
+                budget: Budget { ratio: 0.1, min_per_second: 0 },
+                replay_bytes: 1024,
+            }),
         }
     );
     assert_eq!(
@@ -334,6 +406,12 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
             max_connections_per_server: NonZeroUsize::new(1024),
             queue_timeout: seconds(1),
             dns_refresh: Duration::from_secs(30),
+            slow_start: Duration::ZERO,
+            panic_threshold: 0.0,
+            health_check: None,
+            outlier_ejection: None,
+            circuit_breaker: None,
+            retry: None,
         }
     );
     assert_eq!(
@@ -388,4 +466,50 @@ fn a_file_on_disk_is_read_and_its_folder_is_where_relative_paths_start() {
     assert_eq!(*host, UpstreamHost::Fixed("users.internal".parse().unwrap()));
     let files: Vec<_> = loaded.files.keys().collect();
     assert_eq!(files, [&file, &folder.path().join("host.txt")]);
+}
+
+#[test]
+fn tables_that_are_there_and_empty_have_the_defaults_of_the_contract() {
+    let text = format!(
+        "{MINIMAL}[upstreams.users.health_check]\npath = \"/healthz\"\n[upstreams.users.outlier_ejection]\n\
+         [upstreams.users.circuit_breaker]\n[upstreams.users.retry]\n"
+    );
+    let users = &accepted(parse(&text)).upstreams["users"];
+    let count = |number| NonZeroUsize::new(number).unwrap();
+    let check = users.health_check.as_ref().unwrap();
+    assert_eq!(check.status, [StatusCode::OK, StatusCode::NO_CONTENT]);
+    assert_eq!((check.interval, check.timeout), (Duration::from_secs(5), Duration::from_secs(1)));
+    assert_eq!((check.unhealthy_after, check.healthy_after), (count(3), count(2)));
+    let ejection = users.outlier_ejection.as_ref().unwrap();
+    assert_eq!(
+        (ejection.consecutive_failures, ejection.failure_rate, ejection.min_requests),
+        (count(5), None, count(20))
+    );
+    assert_eq!((ejection.window, ejection.eject_for), (Duration::from_secs(10), Duration::from_secs(30)));
+    assert_eq!(ejection.max_ejected, 0.5);
+    let breaker = users.circuit_breaker.as_ref().unwrap();
+    assert_eq!((breaker.failure_rate, breaker.min_requests, breaker.half_open_requests), (0.5, count(20), count(1)));
+    assert_eq!((breaker.window, breaker.open_for), (Duration::from_secs(30), Duration::from_secs(30)));
+    assert_eq!((breaker.consecutive_failures, &breaker.slow_call), (None, &None));
+    let retry = users.retry.as_ref().unwrap();
+    assert_eq!((retry.attempts, retry.per_try, retry.replay_bytes), (count(3), None, 64 << 10));
+    assert_eq!((retry.backoff, retry.max_backoff), (Duration::from_millis(25), Duration::from_millis(250)));
+    assert_eq!(retry.methods, [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE]);
+    assert_eq!(retry.budget, Budget { ratio: 0.2, min_per_second: 10 });
+    let statuses = [502, 503, 504].map(|status| RetryOn::Status(StatusCode::from_u16(status).unwrap()));
+    assert_eq!(retry.on, [&[RetryOn::Connect, RetryOn::Reset][..], &statuses].concat());
+}
+
+#[test]
+fn every_way_to_balance_is_read() {
+    let balance = |text: &str| {
+        let balance = format!("servers = [\"http://127.0.0.1:3001\"]\nbalance = \"{text}\"");
+        let file = MINIMAL.replacen("servers = [\"http://127.0.0.1:3001\"]", &balance, 1);
+        accepted(parse(&file)).upstreams["users"].balance.clone()
+    };
+    assert_eq!(balance("round_robin"), Balance::RoundRobin);
+    assert_eq!(balance("peak_ewma"), Balance::PeakEwma);
+    assert_eq!(balance("hash:subject"), Balance::HashSubject);
+    assert_eq!(balance("hash:client_ip"), Balance::HashClientIp);
+    assert_eq!(balance("hash:header:X-Tenant"), Balance::HashHeader(HeaderName::from_static("x-tenant")));
 }
