@@ -61,6 +61,8 @@ mod challenge;
 mod claim_path;
 mod claims;
 mod credential;
+#[cfg(feature = "axum")]
+mod extract;
 mod failures;
 mod header;
 mod identity_headers;

@@ -2,6 +2,8 @@
 
 #[path = "../benches/support/mod.rs"]
 mod support;
+#[path = "support/tokens.rs"]
+mod tokens;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -12,6 +14,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use support::{Answer, NoBody, block_on, request};
 use tower::{Layer, Service};
+use tower_gateway::auth::{Algorithm, ApiKey, ApiKeys, AuthLayer, Issuer, Jwt, KeyDigest, MemoryKeyStore};
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
@@ -122,4 +125,33 @@ fn a_request_over_a_kept_connection_costs_four_allocations() {
     let counted = allocation_counter::measure(|| exchange(request));
     // The new path, and the answer's map of fields with what it grows by; the buffers are those of the exchange before.
     assert_eq!(counted.count_total, 4);
+}
+
+/// What a request with a credential costs more than one without the layer.
+fn allocations_with(layer: &AuthLayer, name: &'static str, value: &str) -> u64 {
+    let with_credential = || {
+        let mut request = request();
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    let mut service = layer.layer(Answer);
+    drop(block_on(service.call(with_credential())).unwrap());
+    let request = with_credential();
+    let mut answer = None;
+    let counted = allocation_counter::measure(|| answer = Some(block_on(service.call(request)).unwrap()));
+    assert_eq!(answer.unwrap().status(), 200);
+    counted.count_total
+}
+
+#[test]
+fn a_token_that_is_remembered_and_an_api_key_in_memory_allocate_nothing() {
+    for algorithm in [Algorithm::Hs256, Algorithm::Es256] {
+        let signer = tokens::Signer::new(algorithm);
+        let issuer = Issuer::new(signer.key()).issuer("https://issuer.example/").audience(["gateway"]);
+        let layer = AuthLayer::new(Jwt::new([issuer]).unwrap());
+        let token = format!("Bearer {}", signer.token(&tokens::claims("u1")));
+        assert_eq!(allocations_with(&layer, "authorization", &token), 0, "{algorithm}");
+    }
+    let keys = MemoryKeyStore::new([(KeyDigest::of(b"k"), ApiKey::new("k1"))]);
+    assert_eq!(allocations_with(&AuthLayer::new(ApiKeys::new(keys)), "x-api-key", "k"), 0);
 }

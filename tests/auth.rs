@@ -590,6 +590,31 @@ async fn an_identity_is_an_extension_for_handlers_that_ask_for_it() {
     assert_eq!(seen[0].extensions().get::<Identity>().unwrap().subject(), Some("u1"));
 }
 
+#[tokio::test]
+async fn an_axum_handler_may_take_the_identity_as_an_argument() {
+    use axum::Router;
+    use axum::routing::get;
+    let me = async |identity: Identity| identity.subject().unwrap().to_owned();
+    let maybe = async |identity: Option<Identity>| identity.is_some().to_string();
+    let app = Router::new().route("/me", get(me)).route("/maybe", get(maybe));
+    let app = app.layer(AuthLayer::new(ApiKeys::new(keys())).allow_anonymous());
+    for (path, key, status, body) in [
+        ("/me", true, 200, "u1"),
+        ("/me", false, 401, ""),
+        ("/maybe", true, 200, "true"),
+        ("/maybe", false, 200, "false"),
+    ] {
+        let mut request = Request::get(path);
+        if key {
+            request = request.header("x-api-key", "good");
+        }
+        let answer = app.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let said = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(status == 401 || said == body, "{path}: {said:?}");
+    }
+}
+
 struct Session;
 
 impl Credential for Session {

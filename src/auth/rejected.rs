@@ -44,7 +44,8 @@ impl Rejected {
             if shard.len() >= MAX / SHARDS {
                 shard.retain(|_, until| now < *until);
             }
-            if shard.len() >= MAX / SHARDS {
+            // Unless that has made some room, all of them go, so that it is not done for each.
+            if shard.len() > MAX / SHARDS / 2 {
                 shard.clear();
             }
             shard.insert(digest, now + REMEMBERED);
