@@ -36,6 +36,20 @@
 //! - Credentials end here: the proxy removes their fields in every spelling, unless they are
 //!   [to be forwarded](AuthLayer::forward_credentials).
 //!
+//! # A token is verified once
+//!
+//! What was verified is remembered: whole, so that no other token can pass for it, until it expires, for
+//! [five minutes](Jwt::max_age) at most, and while no key changes. It is bounded in [number and bytes](Jwt::cache), shared by
+//! all clones, and allocates nothing for a request. Microseconds for a request with a token, the service behind it (0.28)
+//! included; `benches/README.md` has how they were measured:
+//!
+//! | | HS256 | RS256 | PS256 | ES256 | ES384 | EdDSA |
+//! |---|---|---|---|---|---|---|
+//! | verified | 4.85 | 22.4 | 23.1 | 56.1 | 199.8 | 41.4 |
+//! | remembered | 0.67 | 0.76 | 0.78 | 0.71 | 0.72 | 0.65 |
+//!
+//! Signatures that were wrong are remembered as well, 4,096 of them for a minute, by a keyed digest.
+//!
 //! # Answers
 //!
 //! | status | code | when |

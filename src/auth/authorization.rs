@@ -4,10 +4,11 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::credential::CredentialFault;
+use super::jws::{Fault, MAX_TOKEN_LENGTH};
 
 /// The credentials of `scheme`, in any case, behind one space. `None` where there are none, or those of another scheme.
 ///
-/// Exactly one field: of two, another program may read the other.
+/// One that is too long for any token is not looked at. Exactly one field: of two, another program may read the other.
 pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<Result<&'a str, CredentialFault>> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = lines.next()?;
@@ -22,7 +23,11 @@ pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<Re
     match rest {
         [] => Some(Err(CredentialFault::Malformed)),
         // RFC 6750 section 2.1 has the characters, and so has every other scheme of one token (RFC 9110 section 11.2).
-        [b' ', token @ ..] if !token.is_empty() && token.iter().all(u8::is_ascii_graphic) => {
+        [b' ', token @ ..] if token.len() > MAX_TOKEN_LENGTH => Some(Err(Fault::TooLong.into())),
+        // Without an early end the loop is a few vector instructions.
+        [b' ', token @ ..]
+            if !token.is_empty() && token.iter().fold(true, |all, byte| all & byte.is_ascii_graphic()) =>
+        {
             Some(std::str::from_utf8(token).map_err(|_| CredentialFault::Malformed))
         }
         [b' ', ..] => Some(Err(CredentialFault::Malformed)),

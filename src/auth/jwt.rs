@@ -215,8 +215,7 @@ impl Verifier {
         }
         // Read before the keys, so that what a change of theirs overtakes is not kept under their new number.
         let (keys, now) = (self.keys_version(), self.now());
-        let digest = self.rejected.digest(token, keys);
-        if self.rejected.contains(digest, now) {
+        if self.rejected.knows(token, keys, now) {
             return Err(refused(Fault::BadSignature));
         }
         let jws = Jws::read(token).map_err(refused)?;
@@ -225,7 +224,7 @@ impl Verifier {
         }
         let (accepted, until) = self.try_issuers(&jws, now).inspect_err(|miss| {
             if matches!(miss, Miss::Refused(CredentialFault::Token(Fault::BadSignature))) {
-                self.rejected.insert(digest, now);
+                self.rejected.insert(self.rejected.digest(token, keys), now);
             }
         })?;
         if let Some(cache) = &self.cache {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::claims::Millis;
@@ -16,6 +17,8 @@ const REMEMBERED: Millis = 60_000;
 /// A bounded set of digests: 128 bits of a keyed pseudo-random function (SipHash under two random keys), so that nobody can
 /// make another's token look like one of these.
 pub(super) struct Rejected {
+    /// False until there was one, so that nobody pays for a look into nothing.
+    any: AtomicBool,
     keys: [RandomState; 2],
     shards: [Mutex<HashMap<u128, Millis>>; SHARDS],
 }
@@ -26,7 +29,7 @@ pub(super) struct Digest(u128);
 
 impl Rejected {
     pub(super) fn new() -> Self {
-        Self { keys: [RandomState::new(), RandomState::new()], shards: Default::default() }
+        Self { any: AtomicBool::new(false), keys: [RandomState::new(), RandomState::new()], shards: Default::default() }
     }
 
     /// The digest of a token under the present keys: with others its signature may be right.
@@ -35,11 +38,17 @@ impl Rejected {
         Digest(high << 64 | low)
     }
 
-    pub(super) fn contains(&self, Digest(digest): Digest, now: Millis) -> bool {
+    /// True when this token was refused a moment ago.
+    pub(super) fn knows(&self, token: &str, keys: u64, now: Millis) -> bool {
+        self.any.load(Ordering::Relaxed) && self.contains(self.digest(token, keys), now)
+    }
+
+    fn contains(&self, Digest(digest): Digest, now: Millis) -> bool {
         self.shard(digest, |shard| shard.get(&digest).is_some_and(|until| (until - REMEMBERED..*until).contains(&now)))
     }
 
     pub(super) fn insert(&self, Digest(digest): Digest, now: Millis) {
+        self.any.store(true, Ordering::Relaxed);
         self.shard(digest, |shard| {
             if shard.len() >= MAX / SHARDS {
                 shard.retain(|_, until| now < *until);
