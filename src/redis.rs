@@ -97,6 +97,11 @@ impl Redis {
         self.0.timeout
     }
 
+    /// True when the other one is a clone of this.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// True while calls fail at once because the server has failed three times running.
     pub fn is_down(&self) -> bool {
         self.0.circuit.is_down()

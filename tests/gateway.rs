@@ -63,7 +63,10 @@ fn the_demo_prints_commands_that_work_as_printed() {
     assert_eq!(answered("/retried/sometimes"), ["200"; 3]);
     assert_eq!(answered("/guarded/fail"), ["500", "500", "500", "503"]);
     assert_eq!(outputs.last().map(String::as_str), Some("{\"status\":\"degraded\"}"));
-    assert_eq!(commands.len(), 18, "a command that is not looked at here");
+    shows("/limited", "429 Too Many Requests");
+    shows("/limited", "retry-after: ");
+    shows("/limited", "ratelimit: \"few\";r=2;t=10");
+    assert_eq!(commands.len(), 19, "a command that is not looked at here");
 }
 
 #[tokio::test(flavor = "multi_thread")]

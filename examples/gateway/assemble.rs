@@ -10,8 +10,10 @@ use tower_gateway::BoxError;
 use tower_gateway::auth::AuthLayer;
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
+use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer};
+use tower_gateway::redis::Redis;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::route::Router;
 use tower_gateway::serve::ServeBody;
@@ -20,11 +22,13 @@ use tower_gateway::transform::{Transform, TransformLayer};
 use tower_gateway::upstream::Client;
 
 use crate::auth::Credentials;
+use crate::config::redis::Shared;
 use crate::config::target::Target;
 use crate::config::{self, Config};
 use crate::endpoint::Endpoint;
 use crate::health::Health;
 use crate::plugins::PluginStack;
+use crate::rate_limits::{Counters, RouteLimits};
 use crate::stack::{Optional, RouteService};
 use crate::upstreams::{UpstreamParts, Upstreams};
 use crate::{cors, layers, upstreams};
@@ -39,6 +43,10 @@ pub(crate) struct Assembly {
     health: Health,
     cache: (config::Cache, CacheLayer),
     credentials: Credentials,
+    /// What several gateways share, with the settings it was made by.
+    redis: Option<(config::redis::Redis, Redis)>,
+    counters: Counters,
+    concurrency: BTreeMap<String, ConcurrencyLayer>,
     upstreams: Upstreams,
     routes: Router<RouteLayers>,
 }
@@ -52,9 +60,11 @@ struct RouteLayers {
     content_types: Option<ContentTypeLayer>,
     body_limit: BodyLimitLayer,
     auth: Option<AuthLayer>,
+    limits: RouteLimits,
     plugins: Option<PluginStack>,
     cache: Option<CacheLayer>,
     request: Option<TransformLayer>,
+    concurrency: Option<ConcurrencyLayer>,
     endpoint: Endpoint<()>,
     /// The upstream that a proxy goes to.
     upstream: Option<String>,
@@ -70,8 +80,15 @@ impl Assembly {
         });
         let cache = layers::cache(&config.cache, old.map(|old| (&old.cache.0, &old.cache.1)));
         let credentials = Credentials::new(config, old.map(|old| &old.credentials))?;
+        let redis = layers::redis(config.redis.as_ref(), old.and_then(|old| old.redis.as_ref()))?;
+        let shared = redis.as_ref().filter(|(settings, _)| settings.share.contains(&Shared::RateLimits));
+        let counters = Counters::new(shared.map(|(_, redis)| redis), old.map(|old| &old.counters));
+        let concurrency: BTreeMap<_, _> = layers::concurrency(config, old.map(|old| &old.concurrency)).collect();
         let routes = config.routes.iter().map(|(name, route)| {
-            Ok((layers::route(config, name, route)?, RouteLayers::new(config, name, route, &cache, &credentials)?))
+            Ok((
+                layers::route(config, name, route)?,
+                RouteLayers::new(config, name, route, &cache, &credentials, &counters, concurrency.get(name))?,
+            ))
         });
         let upstreams = upstreams.collect::<Result<Upstreams, BoxError>>()?;
         let health = Health::new(&config.health, upstreams::watch(&upstreams));
@@ -86,6 +103,9 @@ impl Assembly {
             routes: layers::router(config, routes.collect::<Result<Vec<_>, BoxError>>()?),
             cache: (config.cache, cache),
             credentials,
+            redis,
+            counters,
+            concurrency,
         })
     }
 
@@ -144,6 +164,8 @@ impl RouteLayers {
         route: &config::Route,
         cache: &CacheLayer,
         credentials: &Credentials,
+        counters: &Counters,
+        concurrency: Option<&ConcurrencyLayer>,
     ) -> Result<Self, BoxError> {
         Ok(Self {
             response: layers::response(&route.response),
@@ -155,7 +177,9 @@ impl RouteLayers {
             auth: route.auth.as_ref().map(|auth| credentials.layer(auth)).transpose()?,
             plugins: layers::plugins(&route.plugins)?,
             cache: route.cache.as_ref().map(|own| layers::route_cache(cache, own, name, &route.matching)),
+            limits: counters.of_route(config, route),
             request: layers::request(&route.request),
+            concurrency: concurrency.cloned(),
             endpoint: layers::endpoint(config, route)?,
             upstream: match &route.target {
                 Target::Upstream(upstream) => Some(upstream.clone()),
@@ -176,14 +200,21 @@ impl RouteLayers {
             // What the head says of the body can be judged before anybody is asked who sent it.
             .layer(optional.layer(&self.content_types))
             .layer(self.body_limit.clone())
+            // Before credentials are looked at, which is what a flood would have done at the gateway's cost.
+            .layer(optional.layer(&self.limits.before_auth))
             // Who it is, for all that counts, stores and forwards by that; the proxy removes the credential.
             .layer(optional.layer(&self.auth))
+            // Limits on trial first, which see also what the others refuse; then those that count users.
+            .layer(optional.layer(&self.limits.trial))
+            .layer(optional.layer(&self.limits.after_auth))
             // The user's own, who know by now who is asking.
             .layer(optional.layer(&self.plugins))
             // After whatever decides who is let in: what is stored answers for the origin, and for nothing before it.
             .layer(optional.layer(&self.cache))
             // For the origin, so behind whoever found out what is to be told: last but for the one who tells it.
             .layer(optional.layer(&self.request))
+            // What was answered before is not in flight.
+            .layer(optional.layer(&self.concurrency))
             // A proxy strips what must not reach the origin last of all, so that no layer before it can put it back.
             .service(endpoint.clone());
         let plain = self.body_limit.layer(endpoint);

@@ -3,18 +3,23 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response};
+use std::collections::BTreeMap;
+
 use tower_gateway::BoxError;
 use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
+use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::{CidrSet, IpFilterLayer};
 use tower_gateway::limits::BodyLimitLayer;
 use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
+use tower_gateway::redis::Redis;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::route::{Route, Router};
 use tower_gateway::serve::Server;
 use tower_gateway::transform::{HeaderRules, Template, TransformLayer};
 
 use crate::config::cache::RouteCache;
+use crate::config::concurrency::Concurrency;
 use crate::config::cors::RouteCors;
 use crate::config::fields::Fields;
 use crate::config::ip::IpRules;
@@ -75,6 +80,43 @@ pub(crate) fn route_cache(shared: &CacheLayer, settings: &RouteCache, name: &str
     }
     // Another route may answer the same URIs.
     if matching.headers.is_empty() { cache } else { cache.partition(name) }
+}
+
+/// The connection to what is shared, kept where nothing about it has changed.
+pub(crate) fn redis(
+    settings: Option<&config::redis::Redis>,
+    old: Option<&(config::redis::Redis, Redis)>,
+) -> Result<Option<(config::redis::Redis, Redis)>, BoxError> {
+    let Some(settings) = settings else { return Ok(None) };
+    if let Some((_, redis)) = old.filter(|(old, _)| old == settings) {
+        return Ok(Some((settings.clone(), redis.clone())));
+    }
+    let redis = Redis::builder(settings.url.expose())?
+        .timeout(settings.timeout)
+        .key_prefix(settings.key_prefix.as_str())
+        .background(tokio::runtime::Handle::current())
+        .build();
+    Ok(Some((settings.clone(), redis)))
+}
+
+/// What each route that limits its requests in flight does so by.
+pub(crate) fn concurrency(
+    config: &Config,
+    old: Option<&BTreeMap<String, ConcurrencyLayer>>,
+) -> impl Iterator<Item = (String, ConcurrencyLayer)> {
+    /// More than any worker's files allow.
+    const MOST: usize = 100_000;
+    config.routes.iter().filter_map(move |(name, route)| {
+        let layer = match route.concurrency? {
+            Concurrency::Fixed(max) => ConcurrencyLayer::new(max.into()),
+            Concurrency::Adaptive(most) => ConcurrencyLayer::adaptive(most.map_or(MOST, Into::into)),
+        };
+        let layer = match old.and_then(|old| old.get(name)) {
+            Some(old) => layer.adopt(old),
+            None => layer,
+        };
+        Some((name.clone(), layer))
+    })
 }
 
 /// Which requests a route is for.

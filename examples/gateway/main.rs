@@ -13,6 +13,7 @@ mod health;
 mod keygen;
 mod layers;
 mod plugins;
+mod rate_limits;
 mod reload;
 mod stack;
 #[cfg(test)]

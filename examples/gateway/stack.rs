@@ -19,8 +19,10 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tower_gateway::body::ResponseBody;
 use tower_gateway::cache::CacheLayer;
+use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::limits::{BodyLimit, BodyLimitFuture, ContentTypeLayer, LimitedBody};
+use tower_gateway::rate_limit::{BoxStore, MemoryStore};
 use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::EncodedSlashes;
 use tower_gateway::transform::TransformLayer;
@@ -29,6 +31,7 @@ use tower_gateway::{BoxError, Oneshot, Reason, Rejection};
 use crate::cors::CorsOfRoute;
 use crate::endpoint::{Endpoint, EndpointBody, EndpointFuture};
 use crate::health::refuse;
+use crate::rate_limits::Limiter;
 
 /// A route without optional layers: its end, and how long a body may be.
 pub(crate) type Plain = BodyLimit<Endpoint>;
@@ -95,6 +98,18 @@ impl Switch for ContentTypeLayer {
 impl Switch for TransformLayer {
     fn off() -> Self {
         Self::new()
+    }
+}
+
+impl Switch for Limiter {
+    fn off() -> Self {
+        Self::with_store([], BoxStore::new(MemoryStore::builder().max_keys(1).build())).enabled(false)
+    }
+}
+
+impl Switch for ConcurrencyLayer {
+    fn off() -> Self {
+        Self::new(0).enabled(false)
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) mod auth;
 pub(crate) mod balance;
 pub(crate) mod cache;
 mod check;
+pub(crate) mod concurrency;
 pub(crate) mod cors;
 mod count;
 mod date;
@@ -71,7 +72,9 @@ pub(crate) mod matching;
 mod nearest;
 mod path;
 pub(crate) mod plugins;
+pub(crate) mod rate_limit;
 mod reader;
+pub(crate) mod redis;
 mod reference;
 pub(crate) mod reload;
 pub(crate) mod request;
@@ -129,6 +132,7 @@ pub(crate) use self::upstream::Upstream;
 use self::access_log::AccessLog;
 use self::identity_headers::IdentityHeaders;
 use self::jwt::{FailedCredentials, JwtIssuer};
+use self::rate_limit::RateLimit;
 use self::reader::{Found, Reader, read_file, syntax_fault};
 use self::route::Entry;
 use self::source::Source;
@@ -153,6 +157,9 @@ pub(crate) struct Config {
     pub(crate) api_keys: Option<ApiKeys>,
     pub(crate) failed_credentials: FailedCredentials,
     pub(crate) identity_headers: IdentityHeaders,
+    /// Absent: every store is in this process's memory.
+    pub(crate) redis: Option<redis::Redis>,
+    pub(crate) rate_limits: BTreeMap<String, RateLimit>,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     /// Never empty.
     pub(crate) routes: BTreeMap<String, Route>,
@@ -230,7 +237,7 @@ impl Config {
 }
 
 impl Table for Config {
-    const NOT_BUILT: &'static [&'static str] = &["listeners", "admin", "redis", "audit", "rate_limits"];
+    const NOT_BUILT: &'static [&'static str] = &["listeners", "admin", "audit"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let server = keys.table::<Server>("server", "where the gateway listens, and what it allows a connection");
@@ -249,11 +256,14 @@ impl Table for Config {
             "identity_headers",
             "fields by which upstreams are told who is asking, and no client can: templates",
         );
+        let redis = keys.optional::<redis::Redis>("redis", "what several gateways share; absent: nothing");
+        let rate_limits = keys
+            .named::<RateLimit>("rate_limits", "how much each caller may use, by name: counted once for all routes");
         let upstreams = keys.named::<Upstream>("upstreams", "the servers that answer, by name");
         let routes = keys.named_with_defaults::<Entry>("routes", "which requests go where, by name");
 
         let reader = keys.reader;
-        let (upstreams, routes, jwt) = (upstreams?, routes?, jwt?);
+        let (upstreams, routes, jwt, rate_limits) = (upstreams?, routes?, jwt?, rate_limits?);
         if routes.is_empty() && reader.complete {
             let message = "no route to serve; add [routes.NAME] with a path and an upstream";
             reader.fault(&keys.header_of("routes"), "routes", message.to_owned());
@@ -262,6 +272,7 @@ impl Table for Config {
             let health_path = health.as_ref().and_then(|health| health.path.as_deref());
             check::refuse_unknown_names(reader, &upstreams);
             check::refuse_unknown_names(reader, &jwt);
+            check::refuse_unknown_names(reader, &rate_limits);
             if let Some(api_keys) = &api_keys
                 && api_keys.file.is_none()
             {
@@ -276,6 +287,7 @@ impl Table for Config {
             check::warn_of_unreachable_routes(reader, &routes, health_path);
             check::warn_of_places_with_headers_alone(reader, &routes);
             check::warn_of_unused(reader, &upstreams);
+            check::warn_of_unused(reader, &rate_limits);
             check::list_open_routes(reader, &routes);
         }
         Some(Config {
@@ -290,6 +302,8 @@ impl Table for Config {
             api_keys,
             failed_credentials: failed_credentials?,
             identity_headers: identity_headers.unwrap_or_default(),
+            redis,
+            rate_limits: by_name(rate_limits)?,
             upstreams: by_name(upstreams)?,
             routes: by_name(routes.into_iter().map(|entry| entry.and_then(|entry| entry.route)).collect())?,
         })

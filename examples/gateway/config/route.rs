@@ -4,12 +4,15 @@ use tower_gateway::strict::EncodedSlashes;
 
 use super::auth::RouteAuth;
 use super::cache::RouteCache;
+use super::concurrency::Concurrency;
 use super::cors::RouteCors;
-use super::forms::Located;
+use super::forms::{ListOf, Located};
 use super::ip::IpRules;
 use super::matching::Matching;
 use super::path::is_prefix_by_segments;
 use super::plugins::{ConfiguredPlugin, Plugins};
+use super::rate_limit::RateLimit;
+use super::reference::NameOf;
 use super::request::RequestRules;
 use super::response::ResponseRules;
 use super::table::{Keys, Table};
@@ -25,6 +28,9 @@ pub(crate) struct Route {
     pub(crate) path_rules: PathRules,
     pub(crate) encoded_slashes: EncodedSlashes,
     pub(crate) timeouts: Timeouts,
+    /// Names of limits that exist.
+    pub(crate) rate_limit: Vec<String>,
+    pub(crate) concurrency: Option<Concurrency>,
     pub(crate) cors: RouteCors,
     pub(crate) ip: Option<IpRules>,
     pub(crate) auth: Option<RouteAuth>,
@@ -50,8 +56,6 @@ impl Entry {
 }
 
 impl Table for Entry {
-    const NOT_BUILT: &'static [&'static str] = &["rate_limit", "concurrency"];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let matching = Matching::read(keys);
         let target = Target::read(keys);
@@ -63,6 +67,11 @@ impl Table for Entry {
         );
         let timeouts = keys.table::<Timeouts>("timeouts", "the deadlines of its requests; false: none");
         let timeouts = if keys.is_off("timeouts") { Some(Timeouts::OFF) } else { timeouts };
+        let rate_limit = keys.optional::<ListOf<NameOf<RateLimit>>>(
+            "rate_limit",
+            "the limits of its callers: admitted by all or charged to none",
+        );
+        let concurrency = keys.optional::<Concurrency>("concurrency", "how many of its requests are in flight at once");
         let ip = keys.optional::<IpRules>("ip", "whose address is let in; the others: 403");
         let cache = keys.optional::<RouteCache>("cache", "what of its answers is stored, and for how long");
         let auth = keys.optional::<RouteAuth>("auth", "who may use it; absent or false: everybody");
@@ -82,6 +91,8 @@ impl Table for Entry {
                 path_rules: PathRules { strip_prefix: strip_prefix.map(|prefix| prefix.value), rewrite },
                 encoded_slashes: encoded_slashes.0,
                 timeouts: timeouts?,
+                rate_limit: rate_limit.unwrap_or_default(),
+                concurrency,
                 cors,
                 ip,
                 cache,

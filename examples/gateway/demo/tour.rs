@@ -41,6 +41,11 @@ const STEPS: &[Step] = &[
         shows: "with a good one the origin is told who asks, and sees neither the token nor what the client says of itself",
         run: "curl -s -H 'X-User-Id: admin' -H 'Authorization: Bearer {token}' {gateway}/api/me",
     },
+    // === limits ===
+    Step {
+        shows: "the fourth request in a row runs into a limit: 429, Retry-After, and RateLimit on every answer",
+        run: "for n in 1 2 3 4; do curl -si {gateway}/api/limited/echo | head -n 20; done",
+    },
     // === the cache ===
     Step {
         shows: "a report that takes half a second is made once in ten: X-Cache says MISS, then HIT",

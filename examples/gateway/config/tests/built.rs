@@ -5,14 +5,18 @@ use std::time::Duration;
 use http::header::{ETAG, SERVER};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use tower_gateway::cache::Authenticated;
+use tower_gateway::rate_limit::Quota;
 use tower_gateway::strict::EncodedSlashes;
 use tower_gateway::transform::Template;
 
 use super::super::balance::Balance;
 use super::super::cache::{Cache, RouteCache};
+use super::super::concurrency::Concurrency;
 use super::super::cors::{AllowedOrigins, Cors, RouteCors};
 use super::super::ip::IpRules;
 use super::super::matching::{Matching, PathMatch};
+use super::super::rate_limit::{HeaderKind, KeyPart, OnStoreError, RateLimit, Stage};
+use super::super::redis::Shared;
 use super::super::request::{BodyLimit, RequestRules};
 use super::super::resilience::{Budget, CircuitBreaker, HealthCheck, OutlierEjection, Retry, RetryOn, SlowCall};
 use super::super::response::ResponseRules;
@@ -69,6 +73,25 @@ x_cache = false
 [cors]
 allow_origins = ["https://app.example", "http://localhost:3000"]
 allow_credentials = true
+
+[redis]
+url = "redis://127.0.0.1:6380/1"
+timeout = "20ms"
+key_prefix = "x:"
+share = ["api_keys"]
+
+[rate_limits.few]
+limit = 10
+window = "1m"
+burst = 5
+algorithm = "gcra"
+key = ["subject", "header:x-tenant"]
+plans = { pro = 100 }
+stage = "after_auth"
+headers = ["legacy"]
+mode = "exact"
+on_store_error = "open"
+dry_run = true
 
 [upstreams.users]
 servers = ["http://127.0.0.1:3001", { url = "http://127.0.0.1:3002/base/", weight = 2 }]
@@ -129,6 +152,8 @@ methods = ["GET", "POST"]
 headers = { X-Beta = "1" }
 encoded_slashes = "keep"
 timeouts.response_head = "2s"
+rate_limit = ["few"]
+concurrency = { max = 7 }
 timeouts.body_idle = "none"
 timeouts.upgrade_idle = "5m"
 rewrite_path = "/v2{path}"
@@ -227,6 +252,22 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
     assert_eq!(config.request_id, RequestId { enabled: false, header: correlation_id });
     assert_eq!(config.forwarded, Forwarded { x_forwarded: false, forwarded: true, via: false });
     assert_eq!(config.cache, Cache { memory: 1 << 30, x_cache: false });
+    let redis = config.redis.as_ref().unwrap();
+    assert_eq!((redis.url.expose(), redis.timeout), ("redis://127.0.0.1:6380/1", Duration::from_millis(20)));
+    assert_eq!((redis.key_prefix.as_str(), redis.share.as_slice()), ("x:", [Shared::ApiKeys].as_slice()));
+    let few = Quota::per_minute(10).burst(5).unwrap();
+    assert_eq!(
+        config.rate_limits["few"],
+        RateLimit {
+            quota: few,
+            plans: [("pro".to_owned(), few.with_limit(100).unwrap())].into(),
+            key: vec![KeyPart::Subject, KeyPart::Header(HeaderName::from_static("x-tenant"))],
+            stage: Stage::AfterAuth,
+            headers: vec![HeaderKind::Legacy],
+            on_store_error: OnStoreError::Open,
+            dry_run: true,
+        }
+    );
     assert_eq!(
         config.upstreams["users"],
         Upstream {
@@ -319,6 +360,8 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
                 response_time: false,
                 server_timing: true,
             },
+            rate_limit: vec!["few".to_owned()],
+            concurrency: Some(Concurrency::Fixed(NonZeroUsize::new(7).unwrap())),
             ip: Some(IpRules {
                 allow: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
                 deny: vec!["10.1.0.0/16".parse().unwrap()],
@@ -434,6 +477,8 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
                 upgrade_idle: seconds(3600),
             },
             cors: RouteCors::AsAll,
+            rate_limit: Vec::new(),
+            concurrency: None,
             ip: None,
             cache: None,
             plugins: Vec::new(),

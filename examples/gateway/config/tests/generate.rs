@@ -21,7 +21,7 @@ pub(crate) enum Numbers {
 /// Texts of whole files, by their [schema](super::super::Config::schema).
 pub(crate) fn file(schema: &Json, numbers: Numbers) -> BoxedStrategy<String> {
     // A line for each key of the top level; within them everything stands on one line.
-    let keys = properties(schema, numbers, |name| matches!(name, "upstreams" | "routes"));
+    let keys = properties(schema, numbers, |name| matches!(name, "upstreams" | "rate_limits" | "routes"));
     keys.prop_map(|keys| keys.into_iter().map(|key| key + "\n").collect()).boxed()
 }
 
@@ -114,7 +114,7 @@ fn properties(schema: &Json, numbers: Numbers, always: impl Fn(&str) -> bool) ->
     let entry = |(name, schema): (&String, &Json)| {
         let name = name.clone();
         // What routes cannot do without is not required of each, since it may stand in the defaults.
-        let likely = matches!(name.as_str(), "path" | "upstream");
+        let likely = matches!(name.as_str(), "path" | "upstream" | "max");
         let value = value(schema, numbers).prop_map({
             let name = name.clone();
             move |value| format!("{name} = {value}")

@@ -5,6 +5,7 @@ mod expansion;
 mod faults;
 mod forms;
 pub(crate) mod generate;
+mod limits;
 mod properties;
 mod references;
 mod routes;
