@@ -16,10 +16,12 @@ use support::{Answer, NoBody, block_on, request};
 use tower::{Layer, Service};
 use tower_gateway::auth::{Algorithm, ApiKey, ApiKeys, AuthLayer, Issuer, Jwt, KeyDigest, MemoryKeyStore};
 use tower_gateway::cache::CacheLayer;
+use tower_gateway::circuit_breaker::CircuitBreakerLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::retry::RetryLayer;
 use tower_gateway::strict::StrictLayer;
 use tower_gateway::upstream::{Client, Upstream};
 
@@ -58,6 +60,21 @@ fn each_layer_allocates_what_it_says() {
     assert_eq!(allocations(RequestIdLayer::new().layer(Answer)), 6);
     // The new path, X-Forwarded-For, the request map's growth, and a new map for the Date that this origin left out.
     assert_eq!(allocations(ProxyService::new(Answer).strip_prefix("/api").unwrap()), 8);
+}
+
+#[test]
+fn a_breaker_allocates_nothing_and_a_retry_what_the_head_takes() {
+    assert_eq!(allocations(CircuitBreakerLayer::new().layer(Answer)), 0);
+    let answer = tower::service_fn(|_: Request<tower_gateway::retry::ReplayBody<NoBody>>| {
+        std::future::ready(Ok::<_, tower_gateway::UpstreamError>(http::Response::new(NoBody::new())))
+    });
+    let mut retry = RetryLayer::new().layer(answer);
+    // A server's requests share the bytes they were read from; these do once they have been cloned.
+    let request = request();
+    drop((request.headers().clone(), request.uri().clone()));
+    // The two tables of the fields, and one box for all that is kept until the answer is there.
+    let counted = allocation_counter::measure(|| drop(block_on(retry.call(request)).unwrap()));
+    assert_eq!(counted.count_total, 3);
 }
 
 /// The key, the answer's two tables of fields, the Age and the Cache-Status. Of the body, however long it is: nothing.

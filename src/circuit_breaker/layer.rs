@@ -9,7 +9,7 @@ use super::handle::BreakerHandle;
 use super::policy::{Policy, SlowCalls, Span};
 use super::registry::{BreakerKey, Registry};
 use super::service::CircuitBreaker;
-use crate::classify::{Classifier, HttpClassifier};
+use crate::classify::{Classifier, HttpClassifier, Outcome};
 use crate::gate::{Gate, gate_setters};
 use crate::{Clock, Share};
 
@@ -196,6 +196,15 @@ impl<F> CircuitBreakerLayer<F> {
         let registry = if known.fits(span) { known.clone() } else { Arc::new(known.with_span(span)) };
         Arc::make_mut(&mut self.settings).registry = registry;
         self
+    }
+
+    /// For measurements: one call that is admitted and counted, without any service around it.
+    #[doc(hidden)]
+    pub fn admit_and_record(&self, failed: bool) -> bool {
+        let (settings, breaker) = (&*self.settings, &self.settings.registry.common);
+        let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+        let (admitted, _) = breaker.admit(&settings.policy);
+        admitted.map(|admission| breaker.record(&settings.policy, admission, outcome, false)).is_ok()
     }
 
     gate_setters!(refuses);

@@ -59,7 +59,7 @@ pub use self::client::{Client, ClientFuture};
 pub use self::ejection::OutlierEjection;
 pub use self::health::HealthCheck;
 pub use self::server::Server;
-pub use self::upstream::{InvalidUpstream, Upstream, UpstreamBuilder};
+pub use self::upstream::{Assignment, InvalidUpstream, Upstream, UpstreamBuilder};
 
 /// For the fuzz targets: reads `wire` as an answer that comes in pieces of `step` bytes, and tells what came of it.
 #[cfg(fuzzing)]

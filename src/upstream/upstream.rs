@@ -11,10 +11,11 @@ use super::condition::{Usable, now};
 use super::ejection::OutlierEjection;
 use super::health::HealthCheck;
 use super::pool::Pool;
-use super::server::Server;
+use super::server::{InFlight, Server};
 use crate::classify::{Classifier, HttpClassifier, Outcome};
 use crate::origin::Origin;
-use crate::{RequestContext, Share};
+use crate::{Head, RequestContext, Share};
+use tokio::time::Instant;
 
 /// The servers of one origin, shared by every client in the process. Cloning it is cheap, and a clone is the same upstream.
 #[derive(Clone, Debug)]
@@ -124,6 +125,41 @@ impl Upstream {
         self.servers().iter().all(|server| server.condition.is_good())
     }
 
+    /// A server for a request that a client of your own sends: chosen as for [`Client`](super::Client), counted as in flight
+    /// there, and told what becomes of it by [`Assignment::record`]. `None` when no server is left.
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_gateway::Head;
+    /// use tower_gateway::classify::Outcome;
+    /// use tower_gateway::upstream::Upstream;
+    ///
+    /// let users = Upstream::new(["http://10.0.0.1:3001", "http://10.0.0.2:3001"])?;
+    /// # tokio_test::block_on(async {
+    /// let request = Request::get("/users/7").body(()).unwrap();
+    /// let assignment = users.assign(Head::of(&request)).unwrap();
+    /// assert_eq!(assignment.server().in_flight(), 1);
+    /// // It is sent to assignment.server().name(), and answered.
+    /// assignment.record(Outcome::Success);
+    /// # });
+    /// # Ok::<(), tower_gateway::upstream::InvalidUpstream>(())
+    /// ```
+    pub fn assign(&self, head: Head<'_>) -> Option<Assignment> {
+        let (headers, context) = (head.headers(), head.context());
+        let server = match context {
+            Some(own) => own.choose_server(|tried| self.choose(tried, headers, context)),
+            None => self.choose(&[], headers, None).map(|(server, _)| server),
+        }?;
+        let in_flight = self.servers()[server].enter(self.0.in_flight.as_ref());
+        Some(Assignment { upstream: self.clone(), server, began: Instant::now(), _in_flight: in_flight })
+    }
+
+    /// For measurements: the choice alone.
+    #[doc(hidden)]
+    pub fn choose_index(&self, head: Head<'_>) -> Option<usize> {
+        self.choose(&[], head.headers(), head.context()).map(|(server, _)| server)
+    }
+
     /// The server for a request that was tried at these already. Those are not asked again while another is left.
     #[inline]
     pub(super) fn choose(
@@ -176,6 +212,28 @@ impl Upstream {
     pub(super) fn close_an_idle_connection(&self, server: usize) {
         let pools = self.0.pools.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let _ = pools.iter().filter_map(Weak::upgrade).any(|pool| pool.close_one(server));
+    }
+}
+
+/// A request in flight at one server, for as long as it lives. Made by [`Upstream::assign`].
+#[derive(Debug)]
+pub struct Assignment {
+    upstream: Upstream,
+    server: usize,
+    began: Instant,
+    _in_flight: InFlight,
+}
+
+impl Assignment {
+    /// The server.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.upstream.servers()[self.server]
+    }
+
+    /// What became of the request, from which ejection and [`Balance::PeakEwma`] learn. The time it took is taken to end here.
+    pub fn record(self, outcome: Outcome) {
+        self.upstream.observe(self.server, self.began.elapsed());
+        self.upstream.record(self.server, outcome);
     }
 }
 
