@@ -51,9 +51,14 @@ fn value(schema: &Json, numbers: Numbers) -> BoxedStrategy<String> {
             let items = prop::collection::vec(value(&schema["items"], numbers), least..least + 3);
             items.prop_map(|items| format!("[{}]", items.join(", "))).boxed()
         }
-        Some("object") => entries(schema, numbers).prop_map(|entries| format!("{{ {} }}", entries.join(", "))).boxed(),
+        Some("object") => table(schema, numbers, 1, 1),
         other => unreachable!("a schema of the type {other:?}: {schema}"),
     }
+}
+
+fn table(schema: &Json, numbers: Numbers, alone: u32, others: u32) -> BoxedStrategy<String> {
+    let entries = entries(schema, numbers, alone, others);
+    entries.prop_map(|entries| format!("{{ {} }}", entries.join(", "))).boxed()
 }
 
 /// A text that stands for a value of another type when it is expanded.
@@ -95,13 +100,15 @@ fn string(schema: &Json) -> BoxedStrategy<String> {
 }
 
 /// The `key = value`s of a table.
-fn entries(schema: &Json, numbers: Numbers) -> BoxedStrategy<Vec<String>> {
+///
+/// Of tables with names there are `alone` times one, and `others` times all that there may be.
+fn entries(schema: &Json, numbers: Numbers, alone: u32, others: u32) -> BoxedStrategy<Vec<String>> {
     match schema.get("additionalProperties").filter(|named| named.is_object()) {
         None => properties(schema, numbers, |_| false),
         Some(named) => {
             let one = |name: &'static str| value(named, numbers).prop_map(move |value| format!("{name} = {value}"));
             let all = NAMES.iter().map(|name| one(name)).collect::<Vec<_>>();
-            prop_oneof![all, one(NAMES[0]).prop_map(|first| vec![first])].boxed()
+            prop_oneof![others => all, alone => one(NAMES[0]).prop_map(|first| vec![first])].boxed()
         }
     }
 }
@@ -115,7 +122,13 @@ fn properties(schema: &Json, numbers: Numbers, always: impl Fn(&str) -> bool) ->
         let name = name.clone();
         // What routes cannot do without is not required of each, since it may stand in the defaults.
         let likely = matches!(name.as_str(), "path" | "upstream" | "max");
-        let value = value(schema, numbers).prop_map({
+        let value = match name.as_str() {
+            // What is referred to is mostly there, and the more routes, the more of them have a fault.
+            "upstreams" | "rate_limits" => table(schema, numbers, 1, 8),
+            "routes" => table(schema, numbers, 3, 1),
+            _ => value(schema, numbers),
+        };
+        let value = value.prop_map({
             let name = name.clone();
             move |value| format!("{name} = {value}")
         });
