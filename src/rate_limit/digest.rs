@@ -71,6 +71,13 @@ impl Digests {
         Self(writer.0)
     }
 
+    /// The digest of a key that is made of nothing else, for whoever asks a store without a layer.
+    pub fn key(&self, key: &[u8]) -> Digest {
+        let mut writer = self.writer();
+        writer.part(u8::MAX - 1, key);
+        writer.finish()
+    }
+
     /// What a key of no parts is: a number that nobody else knows, where they are random.
     pub(super) fn bits(&self) -> u128 {
         self.writer().finish().bits()
