@@ -210,7 +210,7 @@ fn one_of_five_erring() {
 #[test]
 fn half_of_them_dead() {
     let (bare, own) = compare("two of five dead", |server, _| if server < 2 { Mood::Down } else { Mood::Well });
-    assert!(bare.succeeded < 0.7 && own.succeeded > 0.999);
+    assert!(bare.succeeded < 0.7 && own.succeeded > 0.998);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn all_dead_and_back() {
         10..30 => Mood::Erring,
         _ => Mood::Well,
     });
-    assert!(own.load < 0.75, "while they fail they are left alone: {}", own.load);
+    assert!(own.load < 0.85, "while they fail they are left alone: {}", own.load);
     // What that costs is the time until somebody tries again: here two seconds at most.
     assert!(own.succeeded > 0.62, "{}", own.succeeded);
     assert!(own.succeeded_at_last > 0.999, "{}", own.succeeded_at_last);
