@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn get(uri: &str) -> Request<()> {
-        Request::get(uri).header("host", "A.test:80").header("x-a", "1\u{7f}2").body(()).unwrap_or_default()
+        Request::get(uri).header("host", "A.test:80").body(()).unwrap()
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
         let one = key(&rules, &get("/"), Some(&identity("i", "s\nsubject x")));
         let other = key(&rules, &get("/"), Some(&identity("i\nsubject s", "x")));
         assert_ne!(one, other);
-        assert!(one.starts_with("http://a.test/\nsubject i\nsubject s%0A"), "{one}");
+        assert!(one.starts_with("http://a.test/\nsubject i\nsubject s%0a"), "{one}");
     }
 
     #[test]
