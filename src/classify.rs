@@ -27,10 +27,12 @@
 
 mod error;
 mod http_classifier;
+#[cfg(any(feature = "circuit-breaker", feature = "upstream"))]
 mod watch;
 
 pub use self::error::CallError;
 pub use self::http_classifier::HttpClassifier;
+#[cfg(any(feature = "circuit-breaker", feature = "upstream"))]
 pub(crate) use self::watch::{Judge, Watch, WatchedBody};
 
 use http::{HeaderMap, StatusCode};

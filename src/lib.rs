@@ -108,7 +108,7 @@ mod upgraded;
 #[cfg(feature = "upstream")]
 pub mod upstream;
 mod upstream_error;
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+#[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
 mod window;
 
 pub use self::clock::{Clock, ManualClock};
