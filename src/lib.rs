@@ -47,7 +47,7 @@
 // Parts of the core serve some layers only. With every layer in, nothing may be unused.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports, unused_macros))]
 
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+#[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
 mod atomic;
 #[cfg(feature = "auth-core")]
 pub mod auth;
