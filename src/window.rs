@@ -12,24 +12,36 @@ const TICK_MASK: u64 = (1 << 20) - 1;
 /// A ring of buckets, each of them one word: when it was begun, and what was counted since. The last part of the window is
 /// the one that is filled now, so it covers nine tenths of its length and up to all of it.
 ///
-/// Counting is one `fetch_add`, and lock-free in any case. A bucket counts to four million and stays there.
+/// Counting is one `fetch_add` in a ring that few threads share, and lock-free in any case. A bucket counts to two million and
+/// stays there.
 #[derive(Debug)]
-#[repr(align(128))]
 pub(crate) struct Window {
-    buckets: [AtomicU64; BUCKETS as usize],
+    rings: [Ring; RINGS],
     tick_millis: u64,
+    /// 2^64 divided by that, rounded up: what it is divided by is known, and multiplying takes a tenth of the time.
+    reciprocal: u64,
 }
 
+/// On cache lines of its own: two threads that count at once would each wait for the other's.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Ring([AtomicU64; BUCKETS as usize]);
+
+const RINGS: usize = 8;
+
 impl Window {
-    /// A window of `millis`, and of 10 ms at least.
+    /// A window of `millis`, and of 20 ms at least.
     pub(crate) fn new(millis: u64) -> Self {
-        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)), tick_millis: (millis / BUCKETS).max(1) }
+        let ring = |_| Ring(std::array::from_fn(|_| AtomicU64::new(0)));
+        let tick_millis = tick_of(millis);
+        Self { rings: std::array::from_fn(ring), tick_millis, reciprocal: (u64::MAX / tick_millis) + 1 }
     }
 
     /// Counts so many of both at the time `now`, in milliseconds since any moment that stays the same.
+    #[inline]
     pub(crate) fn add(&self, now: u64, first: u64, second: u64) {
-        let tick = now / self.tick_millis;
-        let bucket = &self.buckets[(tick % BUCKETS) as usize];
+        let tick = self.tick(now);
+        let bucket = &self.rings[own_ring()].0[(tick % BUCKETS) as usize];
         let counts = first << COUNT_BITS | second;
         let mut word = bucket.load(Ordering::Relaxed);
         while word >> (2 * COUNT_BITS) != tick & TICK_MASK {
@@ -46,10 +58,10 @@ impl Window {
         }
     }
 
-    /// Takes back one of the second count, where it is still there.
+    /// Takes back one of the second count, which this thread has added at the same time.
     pub(crate) fn take_back_second(&self, now: u64) {
-        let tick = now / self.tick_millis;
-        let bucket = &self.buckets[(tick % BUCKETS) as usize];
+        let tick = self.tick(now);
+        let bucket = &self.rings[own_ring()].0[(tick % BUCKETS) as usize];
         let _ = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             let current = word >> (2 * COUNT_BITS) == tick & TICK_MASK;
             (current && second_of(word) > 0).then(|| word - 1)
@@ -58,25 +70,47 @@ impl Window {
 
     /// Both counts of the whole window that ends at `now`.
     pub(crate) fn totals(&self, now: u64) -> (u64, u64) {
-        let last = now / self.tick_millis;
-        let first = last.saturating_sub(BUCKETS - 1);
-        (first..=last).fold((0, 0), |(firsts, seconds), tick| {
-            let word = self.buckets[(tick % BUCKETS) as usize].load(Ordering::Relaxed);
-            match word >> (2 * COUNT_BITS) == tick & TICK_MASK {
-                true => (firsts + first_of(word), seconds + second_of(word)),
-                false => (firsts, seconds),
+        let last = self.tick(now);
+        let (mut firsts, mut seconds) = (0, 0);
+        for ring in &self.rings {
+            for tick in last.saturating_sub(BUCKETS - 1)..=last {
+                let word = ring.0[(tick % BUCKETS) as usize].load(Ordering::Relaxed);
+                if word >> (2 * COUNT_BITS) == tick & TICK_MASK {
+                    firsts += first_of(word);
+                    seconds += second_of(word);
+                }
             }
-        })
+        }
+        (firsts, seconds)
     }
 
     pub(crate) fn clear(&self) {
-        self.buckets.iter().for_each(|bucket| bucket.store(0, Ordering::Relaxed));
+        self.rings.iter().flat_map(|ring| &ring.0).for_each(|bucket| bucket.store(0, Ordering::Relaxed));
     }
 
     /// True when a window of `millis` has the same buckets.
     pub(crate) fn is_as_long_as(&self, millis: u64) -> bool {
-        self.tick_millis == (millis / BUCKETS).max(1)
+        self.tick_millis == tick_of(millis)
     }
+
+    #[inline]
+    fn tick(&self, now: u64) -> u64 {
+        ((u128::from(now) * u128::from(self.reciprocal)) >> 64) as u64
+    }
+}
+
+fn tick_of(millis: u64) -> u64 {
+    (millis / BUCKETS).max(2)
+}
+
+/// The ring that this thread counts in: threads take them in turn.
+fn own_ring() -> usize {
+    use std::sync::atomic::AtomicUsize;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % RINGS;
+    }
+    OWN.with(|own| *own)
 }
 
 fn first_of(word: u64) -> u64 {
@@ -104,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_bucket_that_is_full_stays_full() {
-        let window = Window::new(10);
+        let window = Window::new(20);
         for _ in 0..5 {
             window.add(3, 1 << 20, 1 << 20);
         }
@@ -123,8 +157,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_tick_is_what_division_makes_it(millis in 20u64..1 << 40, now in 0u64..1 << 40) {
+            prop_assert_eq!(Window::new(millis).tick(now), now / tick_of(millis));
+        }
+
+        #[test]
         fn it_counts_as_a_list_of_all_that_happened_would(
-            length in 10u64..5_000,
+            length in 20u64..5_000,
             steps in prop::collection::vec((0u64..2_000, any::<bool>()), 0..200),
         ) {
             let (window, tick) = (Window::new(length), length / BUCKETS);

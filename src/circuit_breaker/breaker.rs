@@ -58,7 +58,8 @@ impl Breaker {
 
     /// Milliseconds since it was made.
     pub(super) fn now(&self) -> u64 {
-        self.clock.now().saturating_duration_since(self.start).as_millis() as u64
+        let age = self.clock.now().saturating_duration_since(self.start);
+        age.as_secs() * 1_000 + u64::from(age.subsec_millis())
     }
 
     pub(super) fn time(&self) -> Instant {

@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -173,7 +174,7 @@ impl Upstream {
             Balance::Hash(by) => key(by, headers, context),
             _ => None,
         };
-        let view = |tried| View { shared, tried, panic: shared.panic.load(Ordering::Relaxed) };
+        let view = |tried| View { shared, tried, panic: shared.panic.load(Ordering::Relaxed), now: OnceCell::new() };
         let mut server = shared.balancer.choose(&view(tried), key);
         if server.is_none() && !tried.is_empty() {
             server = shared.balancer.choose(&view(&[]), key);
@@ -251,6 +252,8 @@ struct View<'a> {
     shared: &'a Shared,
     tried: &'a [Arc<str>],
     panic: bool,
+    /// Read when it is first asked for.
+    now: OnceCell<u64>,
 }
 
 impl Servers for View<'_> {
@@ -259,7 +262,7 @@ impl Servers for View<'_> {
     }
 
     fn latency(&self, server: usize) -> f64 {
-        self.shared.servers[server].condition.latency()
+        self.shared.servers[server].condition.latency(*self.now.get_or_init(now))
     }
 
     #[inline]

@@ -153,7 +153,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let span = prop_oneof![
-        (1u64..100).prop_map(|tens| Span::Time(Duration::from_millis(tens * 10))),
+        (2u64..100).prop_map(|tens| Span::Time(Duration::from_millis(tens * 10))),
         (1u32..20).prop_map(Span::Calls),
     ];
     let rate = || prop::option::of((1u8..=100).prop_map(Share::percent));
