@@ -8,6 +8,7 @@ use tower::{Layer, Service};
 use tower_gateway::client_ip::{CidrSet, ClientIpLayer, ForwardingHeader};
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
+use tower_gateway::rate_limit::{RateLimitHeaders, RateLimitLayer};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::serve::Swap;
 use tower_gateway::strict::StrictLayer;
@@ -44,6 +45,13 @@ fn layers(criterion: &mut Criterion) {
         let header = http::HeaderName::from_static("x-request-id");
         let set = SetRequestIdLayer::new(header.clone(), MakeRequestUuid);
         call(bencher, set.layer(PropagateRequestIdLayer::new(header).layer(Answer)));
+    });
+    group.bench_function("rate_limit", |bencher| {
+        call(bencher, ClientIpLayer::new().layer(RateLimitLayer::per_second(1_000_000_000).layer(Answer)));
+    });
+    group.bench_function("rate_limit/without_headers", |bencher| {
+        let silent = RateLimitLayer::per_second(1_000_000_000).headers(RateLimitHeaders::none());
+        call(bencher, ClientIpLayer::new().layer(silent.layer(Answer)));
     });
     group.bench_function("strict", |bencher| call(bencher, StrictLayer::new().layer(Answer)));
     group.bench_function("proxy", |bencher| call(bencher, ProxyService::new(Answer).strip_prefix("/api").unwrap()));

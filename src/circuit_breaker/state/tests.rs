@@ -109,7 +109,7 @@ mod every_order {
         for probes in [1, 2] {
             model(move || {
                 let state = Arc::new(half_open());
-                let ask = |state: &State| usize::from(probe(state, probes).is_some());
+                let ask = move |state: &State| usize::from(probe(state, probes).is_some());
                 let others = [0; 2].map(|_| {
                     let state = state.clone();
                     loom::thread::spawn(move || ask(&state))

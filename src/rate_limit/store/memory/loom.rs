@@ -10,7 +10,8 @@ use super::table::{Cell, Table};
 const LIMIT: u64 = 2;
 
 fn cell(n: u128) -> Cell {
-    Cell::new(n, 0, 1, 0)
+    // In one place, so that one moves when the other goes.
+    Cell::new(n << 20, 0, 1, 0)
 }
 
 fn table() -> Arc<Table<1>> {
