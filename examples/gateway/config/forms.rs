@@ -100,7 +100,6 @@ pub(super) trait KeyForm {
 }
 
 /// Any key that is not empty.
-#[allow(dead_code, reason = "for the plans of rate limits")]
 pub(super) struct AnyKey;
 
 impl KeyForm for AnyKey {

@@ -85,7 +85,6 @@ pub(crate) mod route;
 mod schema;
 pub(crate) mod secret;
 pub(crate) mod server;
-#[allow(dead_code, reason = "for the tables of breakers and budgets")]
 mod share;
 mod size;
 mod source;
