@@ -80,6 +80,15 @@ async fn without_a_ttl_what_states_no_freshness_is_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_what_was_last_modified_states_a_freshness() {
+    let (origin, count) = numbered("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n").await;
+    let gateway = Gateway::with_config(&config(&origin, "[routes.api.cache]\n"));
+    assert_eq!(content(&gateway.get("/api/a")), "answer 1");
+    assert_eq!(content(&gateway.get("/api/a")), "answer 1");
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_longer_body_than_the_routes_is_not_stored() {
     let (origin, count) = numbered("Cache-Control: max-age=60\r\n").await;
     let gateway = Gateway::with_config(&config(&origin, "cache = { max_body = \"4B\" }\n"));

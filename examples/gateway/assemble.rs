@@ -8,7 +8,6 @@ use http_body::Body;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_gateway::BoxError;
 use tower_gateway::auth::AuthLayer;
-use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
@@ -22,6 +21,7 @@ use tower_gateway::transform::{Transform, TransformLayer};
 use tower_gateway::upstream::Client;
 
 use crate::auth::Credentials;
+use crate::cache::{Cache, Responses};
 use crate::config::redis::Shared;
 use crate::config::target::Target;
 use crate::config::{self, Config};
@@ -41,7 +41,7 @@ pub(crate) struct Assembly {
     client_ip: ClientIpLayer,
     request_id: RequestIdLayer,
     health: Health,
-    cache: (config::Cache, CacheLayer),
+    cache: Responses,
     credentials: Credentials,
     /// What several gateways share, with the settings it was made by.
     redis: Option<(config::redis::Redis, Redis)>,
@@ -62,7 +62,7 @@ struct RouteLayers {
     auth: Option<AuthLayer>,
     limits: RouteLimits,
     plugins: Option<PluginStack>,
-    cache: Option<CacheLayer>,
+    cache: Option<Cache>,
     request: Option<TransformLayer>,
     concurrency: Option<ConcurrencyLayer>,
     endpoint: Endpoint<()>,
@@ -78,11 +78,12 @@ impl Assembly {
             let old = old.and_then(|old| old.upstreams.get(name));
             Ok((name.clone(), UpstreamParts::new(name, settings, old)?))
         });
-        let cache = layers::cache(&config.cache, old.map(|old| (&old.cache.0, &old.cache.1)));
         let credentials = Credentials::new(config, old.map(|old| &old.credentials))?;
         let redis = layers::redis(config.redis.as_ref(), old.and_then(|old| old.redis.as_ref()))?;
-        let shared = redis.as_ref().filter(|(settings, _)| settings.share.contains(&Shared::RateLimits));
-        let counters = Counters::new(shared.map(|(_, redis)| redis), old.map(|old| &old.counters));
+        let sharing =
+            |what| redis.as_ref().filter(|(settings, _)| settings.share.contains(&what)).map(|(_, redis)| redis);
+        let cache = Responses::new(config.cache, sharing(Shared::Cache), old.map(|old| &old.cache));
+        let counters = Counters::new(sharing(Shared::RateLimits), old.map(|old| &old.counters));
         let concurrency: BTreeMap<_, _> = layers::concurrency(config, old.map(|old| &old.concurrency)).collect();
         let routes = config.routes.iter().map(|(name, route)| {
             Ok((
@@ -101,7 +102,7 @@ impl Assembly {
             },
             upstreams,
             routes: layers::router(config, routes.collect::<Result<Vec<_>, BoxError>>()?),
-            cache: (config.cache, cache),
+            cache,
             credentials,
             redis,
             counters,
@@ -162,7 +163,7 @@ impl RouteLayers {
         config: &Config,
         name: &str,
         route: &config::Route,
-        cache: &CacheLayer,
+        cache: &Responses,
         credentials: &Credentials,
         counters: &Counters,
         concurrency: Option<&ConcurrencyLayer>,
@@ -176,7 +177,7 @@ impl RouteLayers {
             body_limit: layers::body_limit(&config.server, &route.request),
             auth: route.auth.as_ref().map(|auth| credentials.layer(auth)).transpose()?,
             plugins: layers::plugins(&route.plugins)?,
-            cache: route.cache.as_ref().map(|own| layers::route_cache(cache, own, name, &route.matching)),
+            cache: route.cache.as_ref().map(|own| cache.of_route(own, name, &route.matching)),
             limits: counters.of_route(config, route),
             request: layers::request(&route.request),
             concurrency: concurrency.cloned(),

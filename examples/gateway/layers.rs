@@ -6,7 +6,6 @@ use http::{HeaderName, HeaderValue, Response};
 use std::collections::BTreeMap;
 
 use tower_gateway::BoxError;
-use tower_gateway::cache::CacheLayer;
 use tower_gateway::client_ip::{ClientIpLayer, ForwardingHeader};
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::{CidrSet, IpFilterLayer};
@@ -18,12 +17,11 @@ use tower_gateway::route::{Route, Router};
 use tower_gateway::serve::Server;
 use tower_gateway::transform::{HeaderRules, Template, TransformLayer};
 
-use crate::config::cache::RouteCache;
 use crate::config::concurrency::Concurrency;
 use crate::config::cors::RouteCors;
 use crate::config::fields::Fields;
 use crate::config::ip::IpRules;
-use crate::config::matching::{Matching, PathMatch};
+use crate::config::matching::PathMatch;
 use crate::config::plugins::ConfiguredPlugin;
 use crate::config::request::{BodyLimit, RequestRules};
 use crate::config::response::ResponseRules;
@@ -52,43 +50,13 @@ pub(crate) fn ip_filter(rules: &IpRules) -> IpFilterLayer {
     IpFilterLayer::new().allow(allow.collect::<CidrSet>()).deny(deny.collect::<CidrSet>())
 }
 
-/// What all routes with a cache share: the memory, and what is being fetched. Another size begins with nothing.
-pub(crate) fn cache(settings: &config::Cache, old: Option<(&config::Cache, &CacheLayer)>) -> CacheLayer {
-    let cache = CacheLayer::in_memory(settings.memory);
-    match old {
-        Some((before, old)) if before.memory == settings.memory => cache.adopt(old),
-        _ => cache,
-    }
-    .x_cache(settings.x_cache)
-}
-
-/// A route's part of it.
-pub(crate) fn route_cache(shared: &CacheLayer, settings: &RouteCache, name: &str, matching: &Matching) -> CacheLayer {
-    let mut cache = shared
-        .clone()
-        .ttl_statuses(settings.statuses.iter().copied())
-        .max_body(settings.max_body.unwrap_or(u64::MAX))
-        .authenticated(settings.authenticated);
-    if let Some(ttl) = settings.ttl {
-        cache = cache.ttl(ttl);
-    }
-    if let Some(window) = settings.stale_while_revalidate {
-        cache = cache.stale_while_revalidate(window);
-    }
-    if let Some(window) = settings.stale_if_error {
-        cache = cache.stale_if_error(window);
-    }
-    // Another route may answer the same URIs.
-    if matching.headers.is_empty() { cache } else { cache.partition(name) }
-}
-
 /// The connection to what is shared, kept where nothing about it has changed.
 pub(crate) fn redis(
     settings: Option<&config::redis::Redis>,
     old: Option<&(config::redis::Redis, Redis)>,
 ) -> Result<Option<(config::redis::Redis, Redis)>, BoxError> {
     let Some(settings) = settings else { return Ok(None) };
-    if let Some((_, redis)) = old.filter(|(old, _)| old == settings) {
+    if let Some((_, redis)) = old.filter(|(old, _)| old.is_reached_like(settings)) {
         return Ok(Some((settings.clone(), redis.clone())));
     }
     let redis = Redis::builder(settings.url.expose())?

@@ -4,6 +4,7 @@
 
 mod assemble;
 mod auth;
+mod cache;
 mod client;
 mod config;
 mod cors;

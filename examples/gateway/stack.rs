@@ -18,7 +18,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tower_gateway::body::ResponseBody;
-use tower_gateway::cache::CacheLayer;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::limits::{BodyLimit, BodyLimitFuture, ContentTypeLayer, LimitedBody};
@@ -28,6 +27,7 @@ use tower_gateway::strict::EncodedSlashes;
 use tower_gateway::transform::TransformLayer;
 use tower_gateway::{BoxError, Oneshot, Reason, Rejection};
 
+use crate::cache::Cache;
 use crate::cors::CorsOfRoute;
 use crate::endpoint::{Endpoint, EndpointBody, EndpointFuture};
 use crate::health::refuse;
@@ -75,10 +75,10 @@ pub(crate) trait Switch: Clone {
     fn off() -> Self;
 }
 
-impl Switch for CacheLayer {
+impl Switch for Cache {
     fn off() -> Self {
         // One for all: a store that nobody uses still has its tables.
-        static OFF: LazyLock<CacheLayer> = LazyLock::new(|| CacheLayer::in_memory(0).enabled(false));
+        static OFF: LazyLock<Cache> = LazyLock::new(crate::cache::off);
         OFF.clone()
     }
 }

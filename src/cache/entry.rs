@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, response};
 
 use super::key::Key;
 use super::policy::age;
-use super::policy::range::Part;
+use super::policy::range::{self, Part};
 use super::policy::reuse::Terms;
 use super::policy::vary::{self, Nominated};
 use super::status::{CACHE_STATUS, X_CACHE};
@@ -101,6 +101,21 @@ impl StoredHead {
             headers.remove(CACHE_STATUS);
         }
         headers
+    }
+
+    /// The same of another part, or of the whole when there is nothing that it lacks.
+    pub(super) fn with_part(&self, part: Part) -> Option<Self> {
+        let mut headers = self.own_headers();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(part.length()));
+        let whole = range::is_whole(&part);
+        let status = if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+        if whole {
+            headers.remove(CONTENT_RANGE);
+        } else {
+            headers.insert(CONTENT_RANGE, HeaderValue::try_from(part.content_range()).ok()?);
+        }
+        let part = (!whole).then_some(part);
+        Some(Self::new(self.key.clone(), status, headers, self.vary.clone(), self.terms, part, self.times))
     }
 
     pub(super) fn into_parts(self: &Arc<Self>) -> response::Parts {

@@ -199,6 +199,10 @@ impl<St: CacheStore> Plan<St> {
         if length > self.settings.max_body || self.method == Method::HEAD {
             return None;
         }
+        // Nothing came of what was announced.
+        if body.is_end_stream() && (length > 0 || parts.status == StatusCode::PARTIAL_CONTENT) {
+            return None;
+        }
         let head = self.head_of(parts.status, parts.headers.clone())?;
         let outdated = self.settings.shared.purges.outdated(head.key.uri(), head.times.requested);
         (!outdated).then_some(head)
@@ -281,7 +285,7 @@ impl<St: CacheStore> Plan<St> {
         let lead = if is_shareable(&head) { self.lead.take() } else { None };
         self.release_followers();
         let sharing = lead.as_ref().map(Lead::sharing);
-        let recorder = Recorder::new(settings.clone(), head.clone(), self.asking.base.take(), lead);
+        let recorder = Recorder::new(settings.clone(), head.clone(), self.asking.base.take(), self.ask.range, lead);
         let (limit, abandoned) = (settings.max_body, settings.when_abandoned);
         let (stream, reader) =
             Stream::open(first, Box::pin(source), length, limit, Some(Box::new(recorder)), abandoned);
@@ -303,7 +307,8 @@ impl<St: CacheStore> Plan<St> {
     }
 
     fn put(&self, entry: &Entry) {
-        Recorder::new(self.settings.clone(), entry.head.clone(), self.asking.base.clone(), None).put(entry.clone());
+        let (settings, base) = (self.settings.clone(), self.asking.base.clone());
+        Recorder::new(settings, entry.head.clone(), base, self.ask.range, None).put(entry.clone());
     }
 
     fn share(&mut self, found: Found) {

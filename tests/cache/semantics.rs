@@ -158,6 +158,24 @@ async fn parts_are_reused_joined_and_completed() {
 }
 
 #[tokio::test]
+async fn a_part_that_is_shorter_than_it_says_is_served_as_what_it_is() {
+    let bench = Bench::new();
+    bench.origin.answers(206, &[FRESH, ("content-range", "bytes 4-9/10")], "01234");
+    assert_eq!(bench.get(&[("range", "bytes=-5")]).await.content, "01234");
+    let again = bench.get(&[("range", "bytes=-5")]).await;
+    assert_eq!((again.content.as_str(), again.outcome()), ("01234", "HIT"));
+    assert_eq!((again.field("content-range"), again.field("content-length")), ("bytes 4-8/10", "5"));
+    assert_eq!(bench.get(&[("range", "bytes=6-8")]).await.content, "234");
+    // What it does not hold is the origin's to send.
+    bench.origin.answers(206, &[FRESH, ("content-range", "bytes 9-9/10")], "9");
+    assert_eq!(bench.get(&[("range", "bytes=-1")]).await.content, "9");
+
+    bench.origin.answers(206, &[FRESH, ("content-range", "bytes 0-1/10")], "much more").answers(200, &[], "whole");
+    bench.send("GET", "/longer", &[("range", "bytes=0-1")]).await;
+    assert_eq!(bench.send("GET", "/longer", &[("range", "bytes=0-1")]).await.content, "whole");
+}
+
+#[tokio::test]
 async fn a_head_is_answered_from_a_get_and_refreshes_it() {
     let bench = Bench::new();
     bench.origin.answers(200, &[FRESH, ("etag", "\"a\""), ("x-a", "1"), ("content-length", "7")], "content");

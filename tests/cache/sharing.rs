@@ -169,8 +169,15 @@ async fn a_reload_keeps_what_is_stored() {
     let bench = Bench::new();
     bench.origin.answers(200, &[FRESH], "content");
     bench.get(&[]).await;
+    let old = bench.layer.handle();
     let reloaded = CacheLayer::new().x_cache(true).adopt(&bench.layer);
     let bench = Bench { service: tower::Layer::layer(&reloaded, bench.origin.clone()), ..bench };
     assert_eq!(bench.get(&[]).await.outcome(), "HIT");
     assert_eq!(reloaded.handle().statistics().hits, 1);
+    // And so does the handle that an operator holds.
+    old.purge(&PurgeOf::All);
+    bench.origin.answers(200, &[FRESH], "new");
+    bench.passes(1);
+    assert_eq!(bench.get(&[]).await.content, "new");
+    assert_eq!(old.statistics(), reloaded.handle().statistics());
 }

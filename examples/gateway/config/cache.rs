@@ -43,7 +43,10 @@ pub(crate) struct RouteCache {
 
 impl Table for RouteCache {
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let ttl = keys.optional::<PositiveDuration>("ttl", "for responses that state no freshness of their own");
+        let ttl = keys.optional::<PositiveDuration>(
+            "ttl",
+            "for responses that state no freshness of their own; one with Last-Modified is fresh for a tenth of its age",
+        );
         let statuses = keys.or::<NonEmpty<FinalStatus>>("statuses", [200], "what ttl applies to");
         let max_body = keys.or::<OrNone<PositiveBytes>>("max_body", "1MiB", "longer responses are not stored");
         let stale_while_revalidate = keys.optional::<AnyDuration>(

@@ -31,6 +31,14 @@ pub(crate) enum Shared {
     ApiKeys,
 }
 
+impl Redis {
+    /// True when a connection by the one serves the other, whatever lives there.
+    pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
+        let Self { url, timeout, key_prefix, share: _ } = self;
+        (url, timeout, key_prefix) == (&other.url, &other.timeout, &other.key_prefix)
+    }
+}
+
 impl Table for Redis {
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let url = keys.required::<RedisUrl>("url", "where it is; a password in it is better put into a variable");

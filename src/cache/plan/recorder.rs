@@ -1,13 +1,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use crate::cache::entry::{Entry, Record, StoredBody, StoredHead};
 use crate::cache::flight::Lead;
 use crate::cache::policy::conditional::strong_tag;
-use crate::cache::policy::range;
+use crate::cache::policy::range::{self, Wanted};
 use crate::cache::purge::Verdict;
 use crate::cache::settings::Settings;
 use crate::cache::store::{CacheStore, Known};
@@ -19,6 +18,8 @@ pub(super) struct Recorder<St> {
     head: Arc<StoredHead>,
     /// What was stored under the key when the request was made.
     base: Option<Arc<Record>>,
+    /// The range that was asked for.
+    range: Option<Wanted>,
     /// Whoever comes before the response is stored can still join.
     lead: Option<Lead>,
 }
@@ -28,9 +29,10 @@ impl<St: CacheStore> Recorder<St> {
         settings: Arc<Settings<St>>,
         head: Arc<StoredHead>,
         base: Option<Arc<Record>>,
+        range: Option<Wanted>,
         lead: Option<Lead>,
     ) -> Self {
-        Self { settings, head, base, lead }
+        Self { settings, head, base, range, lead }
     }
 
     pub(super) fn put(&self, entry: Entry) {
@@ -55,9 +57,21 @@ impl<St: CacheStore> Recorder<St> {
     }
 }
 
+impl<St> Recorder<St> {
+    /// The head of what came, with so many bytes. `None` when it is no part that could be told.
+    fn received(&self, length: u64) -> Option<Arc<StoredHead>> {
+        let Some(stated) = self.head.part else { return Some(self.head.clone()) };
+        let part = stated.received(length, self.range)?;
+        if part == stated { Some(self.head.clone()) } else { self.head.with_part(part).map(Arc::new) }
+    }
+}
+
 impl<St: CacheStore> Recording for Recorder<St> {
     fn complete(self: Box<Self>, chunks: Vec<Bytes>, trailers: Option<HeaderMap>) {
-        self.put(Entry { head: self.head.clone(), body: StoredBody::new(chunks, trailers) });
+        let body = StoredBody::new(chunks, trailers);
+        if let Some(head) = self.received(body.length) {
+            self.put(Entry { head, body });
+        }
         // Only now, so that nobody finds neither the flight nor what it has brought.
         drop(self.lead);
     }
@@ -81,25 +95,7 @@ fn combined(base: &Record, entry: &Entry) -> Option<Entry> {
         let joined = range::joined(part, theirs).filter(|_| same)?;
         let (low, high) = if theirs.first <= part.first { (other, entry) } else { (entry, other) };
         let body = spliced(low, high)?;
-        let mut headers = entry.head.own_headers();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(joined.length()));
-        let whole = range::is_whole(&joined);
-        if whole {
-            headers.remove(CONTENT_RANGE);
-        } else {
-            let total = joined.total.map_or_else(|| "*".to_owned(), |total| total.to_string());
-            let text = format!("bytes {}-{}/{total}", joined.first, joined.last);
-            headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).ok()?);
-        }
-        let head = StoredHead::new(
-            entry.head.key.clone(),
-            if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT },
-            headers,
-            entry.head.vary.clone(),
-            entry.head.terms,
-            (!whole).then_some(joined),
-            entry.head.times,
-        );
+        let head = entry.head.with_part(joined)?;
         Some(Entry { head: Arc::new(head), body })
     })
 }

@@ -19,11 +19,28 @@ pub(in crate::cache) struct Part {
     pub(in crate::cache) first: u64,
     pub(in crate::cache) last: u64,
     pub(in crate::cache) total: Option<u64>,
+    /// Fewer bytes came than were announced, and this is the range that they are all of the answer to.
+    pub(in crate::cache) short_of: Option<Wanted>,
 }
 
 impl Part {
     pub(in crate::cache) fn length(&self) -> u64 {
         self.last - self.first + 1
+    }
+
+    /// What is known of a part that came with `length` bytes. Of fewer than it says it is where they begin, and which question
+    /// they are the answer to; more of them, or none, are nothing that can be told.
+    pub(in crate::cache) fn received(self, length: u64, wanted: Option<Wanted>) -> Option<Self> {
+        if length == self.length() {
+            return Some(self);
+        }
+        (0 < length && length < self.length()).then(|| Self { last: self.first + length - 1, short_of: wanted, ..self })
+    }
+
+    /// The value of its `Content-Range`.
+    pub(in crate::cache) fn content_range(&self) -> String {
+        let total = self.total.map_or_else(|| "*".to_owned(), |total| total.to_string());
+        format!("bytes {}-{}/{total}", self.first, self.last)
     }
 }
 
@@ -64,7 +81,7 @@ pub(in crate::cache) fn of_response(headers: &HeaderMap) -> Option<Part> {
     let (range, total) = range.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let total = if total == "*" { None } else { Some(number(total)?) };
-    let part = Part { first: number(first)?, last: number(last)?, total };
+    let part = Part { first: number(first)?, last: number(last)?, total, short_of: None };
     let valid = unit.eq_ignore_ascii_case("bytes")
         && part.first <= part.last
         && part.last < u64::MAX
@@ -98,6 +115,7 @@ pub(in crate::cache) fn within_part(wanted: Wanted, part: &Part) -> Answer {
         if holds { Answer::Bytes(range) } else { Answer::Unknown }
     };
     match (wanted, part.total) {
+        (wanted, _) if part.short_of == Some(wanted) => Answer::Bytes(part.first..part.last + 1),
         (wanted, Some(total)) => match within(wanted, total) {
             Answer::Bytes(range) => covered(range),
             other => other,
@@ -115,6 +133,7 @@ pub(in crate::cache) fn joined(one: &Part, two: &Part) -> Option<Part> {
         first: one.first.min(two.first),
         last: one.last.max(two.last),
         total: one.total.or(two.total),
+        short_of: None,
     })
 }
 
@@ -186,6 +205,20 @@ mod tests {
         for value in ["bytes 4-1/10", "bytes 0-10/10", "bytes */10", "lines 0-1/2", "bytes 0-1", "bytes 0-1/x"] {
             assert_eq!(part(value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn a_part_that_came_short_answers_its_own_question_and_what_it_holds() {
+        let stated = part("bytes 4-9/10").unwrap();
+        assert_eq!(stated.received(6, wanted("bytes=-6")), Some(stated));
+        assert_eq!(stated.received(7, None), None);
+        assert_eq!(stated.received(0, None), None);
+        let short = stated.received(5, wanted("bytes=-5")).unwrap();
+        assert_eq!(short.content_range(), "bytes 4-8/10");
+        assert_eq!(within_part(Wanted::Suffix(5), &short), Answer::Bytes(4..9));
+        assert_eq!(within_part(Wanted::From(6, Some(8)), &short), Answer::Bytes(6..9));
+        assert_eq!(within_part(Wanted::From(6, Some(9)), &short), Answer::Unknown);
+        assert_eq!(within_part(Wanted::Suffix(1), &short), Answer::Unknown);
     }
 
     proptest! {

@@ -117,7 +117,7 @@ fn entry(bytes: &mut Reader, key: &Key, since: Duration, now: Instant) -> Option
         _ => {
             let (first, last, total) =
                 (bytes.u64()?, bytes.u64()?, Some(bytes.u64()?).filter(|total| *total != u64::MAX));
-            Some(Part { first, last, total })
+            Some(Part { first, last, total, short_of: None })
                 .filter(|part| first <= last && part.total.is_none_or(|total| last < total))?
                 .into()
         }
@@ -239,7 +239,7 @@ mod tests {
             Nominated { name: HeaderName::from_static("b"), value: Some(b"1".as_slice().into()) },
         ];
         let fields = headers(&[("etag", "\"a\""), ("x", "1"), ("x", "2"), ("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
-        let part = Some(Part { first: 2, last: 8, total: None });
+        let part = Some(Part { first: 2, last: 8, total: None, short_of: None });
         let head = StoredHead::new(key, StatusCode::PARTIAL_CONTENT, fields, vary.into(), terms, part, times);
         let chunks = vec![Bytes::from_static(b"con"), Bytes::from_static(b"tent")];
         let body = StoredBody::new(chunks, Some(headers(&[("x-sum", "7")])));
