@@ -9,21 +9,12 @@ mod tokens;
 use criterion::{BatchSize, Bencher, Criterion, criterion_group, criterion_main};
 use http::Request;
 use http::header::AUTHORIZATION;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::{Layer, Service};
 use tower_gateway::auth::{Algorithm, ApiKey, ApiKeys, AuthLayer, Issuer, Jwt, KeyDigest, MemoryKeyStore};
 
 use support::{Answer, NoBody, block_on};
-use tokens::{Signer, claims, now};
-
-/// A token as issuers make them, of some 400 bytes with HS256.
-fn token(signer: &Signer) -> String {
-    let mut claims = claims("0f8fad5b-d9cb-469f-a165-70867728950e");
-    claims["scope"] = json!("users:read users:write");
-    claims["roles"] = json!(["user", "editor"]);
-    claims["iat"] = json!(now());
-    signer.token(&claims)
-}
+use tokens::{Signer, claims};
 
 fn jwt(signer: &Signer) -> Jwt {
     Jwt::new([Issuer::new(signer.key()).issuer("https://issuer.example/").audience(["gateway"])]).unwrap()
@@ -74,8 +65,9 @@ fn tokens(criterion: &mut Criterion) {
     group.bench_function("no_layer", |bencher| call(bencher, Answer, None, 200));
     for algorithm in MEASURED {
         let signer = Signer::new(algorithm);
-        let token = token(&signer);
+        let token = tokens::typical(&signer);
         let bearer = format!("Bearer {token}");
+        group.bench_function(format!("no_layer/{algorithm}"), |bencher| call(bencher, Answer, Some(&bearer), 200));
         group.bench_function(format!("cached/{algorithm}"), |bencher| {
             call(bencher, AuthLayer::new(jwt(&signer)).layer(Answer), Some(&bearer), 200);
         });
@@ -111,7 +103,7 @@ fn keys_and_refusals(criterion: &mut Criterion) {
     group.bench_function("refused/none", |bencher| call(bencher, layer(), Some(&bearer(&none)), 401));
     let long = bearer(&format!("a.{}.c", "A".repeat(20_000)));
     group.bench_function("refused/too_long", |bencher| call(bencher, layer(), Some(&long), 401));
-    let wrong = bearer(&token(&other));
+    let wrong = bearer(&tokens::typical(&other));
     group.bench_function("refused/other_secret/again", |bencher| call(bencher, layer(), Some(&wrong), 401));
 
     // Each another one, so that no memory helps.

@@ -3,23 +3,37 @@
 #![allow(missing_docs, reason = "the macros make items without any")]
 
 mod support;
+#[path = "../tests/support/tokens.rs"]
+mod tokens;
 
 use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use http::header::AUTHORIZATION;
 use tower::{Layer, Service};
+use tower_gateway::auth::{Algorithm, AuthLayer, Issuer, Jwt};
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
+use tower_gateway::rate_limit::{RateLimitHeaders, RateLimitLayer};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
 
 use support::{Answer, NoBody, block_on, request};
+use tokens::Signer;
 
 type Request = http::Request<NoBody>;
 
 /// The second of two calls: what a thread sets up once is not a request's cost.
-fn warm<S>(mut service: S) -> (S, Request)
+fn warm<S>(service: S) -> (S, Request)
+where
+    S: Service<Request>,
+    S::Error: std::fmt::Debug,
+{
+    warm_with(service, request)
+}
+
+fn warm_with<S>(mut service: S, request: impl Fn() -> Request) -> (S, Request)
 where
     S: Service<Request>,
     S::Error: std::fmt::Debug,
@@ -28,12 +42,32 @@ where
     (service, request())
 }
 
+/// The service that `make` makes for an issuer, and a request with a token of this issuer.
+fn with_token<S>(make: impl Fn(Jwt) -> S) -> (S, Request)
+where
+    S: Service<Request>,
+    S::Error: std::fmt::Debug,
+{
+    let signer = Signer::new(Algorithm::Hs256);
+    let bearer = format!("Bearer {}", tokens::typical(&signer));
+    let issuer = Issuer::new(signer.key()).issuer("https://issuer.example/").audience(["gateway"]);
+    warm_with(make(Jwt::new([issuer]).unwrap()), || {
+        let mut request = request();
+        request.headers_mut().insert(AUTHORIZATION, bearer.parse().unwrap());
+        request
+    })
+}
+
 macro_rules! cost {
     ($name:ident, $service:expr) => {
+        cost!($name => warm($service));
+    };
+    ($name:ident => $made:expr) => {
         #[library_benchmark]
-        #[bench::request(warm($service))]
-        fn $name<S: Service<Request>>((mut service, request): (S, Request)) -> Option<S::Response> {
-            black_box(block_on(service.call(black_box(request))).ok())
+        #[bench::request($made)]
+        // The service is handed back, so that its end is no part of it.
+        fn $name<S: Service<Request>>((mut service, request): (S, Request)) -> (Option<S::Response>, S) {
+            (black_box(block_on(service.call(black_box(request))).ok()), service)
         }
     };
 }
@@ -45,6 +79,19 @@ cost!(request_id, RequestIdLayer::new().layer(Answer));
 cost!(strict, StrictLayer::new().layer(Answer));
 cost!(proxy, ProxyService::new(Answer).strip_prefix("/api").unwrap());
 cost!(stack, support::stack());
+cost!(rate_limit, ClientIpLayer::new().layer(RateLimitLayer::per_second(1_000_000_000).layer(Answer)));
+cost!(
+    rate_limit_silent,
+    ClientIpLayer::new()
+        .layer(RateLimitLayer::per_second(1_000_000_000).headers(RateLimitHeaders::none()).layer(Answer))
+);
+cost!(token => with_token(|_| Answer));
+cost!(auth_remembered => with_token(|jwt| AuthLayer::new(jwt).layer(Answer)));
+cost!(auth_verified => with_token(|jwt| AuthLayer::new(jwt.cache(0, 0)).layer(Answer)));
 
-library_benchmark_group!(name = layers; benchmarks = none, client_ip, ip_filter, request_id, strict, proxy, stack);
+library_benchmark_group!(
+    name = layers;
+    benchmarks = none, client_ip, ip_filter, request_id, strict, proxy, stack, rate_limit, rate_limit_silent, token,
+        auth_remembered, auth_verified
+);
 main!(library_benchmark_groups = layers);

@@ -54,6 +54,7 @@ struct Facts {
     route: OnceLock<RouteName>,
     identity: OnceLock<Identity>,
     credential_headers: OnceLock<Arc<NameSet>>,
+    identity_headers: OnceLock<Arc<NameSet>>,
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +167,17 @@ impl RequestContext {
     /// Sets the fields that carry credentials. False when they were set already, and stay.
     pub fn set_credential_headers(&self, names: Arc<NameSet>) -> bool {
         self.0.facts.credential_headers.set(names).is_ok()
+    }
+
+    /// Header fields by which an origin is told who is asking: whoever sends the request on removes the client's from its
+    /// trailers, which an origin may take for header fields.
+    pub fn identity_headers(&self) -> Option<&Arc<NameSet>> {
+        self.0.facts.identity_headers.get()
+    }
+
+    /// Sets the fields by which an origin is told who is asking. False when they were set already, and stay.
+    pub fn set_identity_headers(&self, names: Arc<NameSet>) -> bool {
+        self.0.facts.identity_headers.set(names).is_ok()
     }
 
     /// Where interim answers to this request may be sent, where the server and the client know them.

@@ -75,7 +75,7 @@ pub use self::digest::{Digest, Digests};
 pub use self::future::RateLimitFuture;
 pub use self::handle::{RateLimitHandle, RateLimitStatistics};
 pub use self::headers::RateLimitHeaders;
-pub use self::key::Key;
+pub use self::key::{Key, PathTemplateError};
 pub use self::layer::{OnStoreError, RateLimitLayer};
 pub use self::limit::{AnswerHead, Limit, MissingKey};
 pub use self::quota::{Algorithm, Quota, QuotaError};

@@ -20,6 +20,7 @@ use tower_gateway::circuit_breaker::CircuitBreakerLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
+use tower_gateway::rate_limit::{Charge, MemoryStore, Quota, RateLimitHeaders, RateLimitLayer, Store};
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::retry::RetryLayer;
 use tower_gateway::strict::StrictLayer;
@@ -60,6 +61,23 @@ fn each_layer_allocates_what_it_says() {
     assert_eq!(allocations(RequestIdLayer::new().layer(Answer)), 6);
     // The new path, X-Forwarded-For, the request map's growth, and a new map for the Date that this origin left out.
     assert_eq!(allocations(ProxyService::new(Answer).strip_prefix("/api").unwrap()), 8);
+}
+
+#[test]
+fn a_key_that_is_known_is_counted_without_an_allocation() {
+    let store = MemoryStore::new();
+    let charges = [Quota::per_second(10), Quota::per_hour(1000)]
+        .map(|quota| Charge::new(store.digests().of_limit(&quota.to_string()).key(b"alice"), quota));
+    assert!(store.acquire_now(&charges).admitted);
+    for known in [&charges[..], &charges[..1]] {
+        let counted = allocation_counter::measure(|| assert!(store.acquire_now(known).admitted));
+        assert_eq!(counted.count_total, 0);
+    }
+
+    let limit = || RateLimitLayer::per_minute(100);
+    assert_eq!(allocations(ClientIpLayer::new().layer(limit().headers(RateLimitHeaders::none()).layer(Answer))), 0);
+    // What is written of five fields, and what its parts share it by; and the two tables of an answer that has no fields.
+    assert_eq!(allocations(ClientIpLayer::new().layer(limit().layer(Answer))), 4);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Authentication in the example gateway, as a client, an origin and an operator see it.
 
+#[path = "support/redis.rs"]
+mod server;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "support/tokens.rs"]
@@ -11,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tower_gateway::auth::Algorithm;
 
+use self::server::RedisServer;
 use self::support::gateway::{Gateway, binary};
 use self::support::{RawOrigin, field};
 use self::tokens::{Signer, claims, now, sha256};
@@ -314,13 +317,129 @@ async fn a_client_that_fails_too_often_is_told_to_wait() {
     let gateway = Gateway::with_config(&config(&origin, &more));
     let known = signer().token(&claims("u1"));
     assert_eq!(status(&with_token(&gateway, "/a", &known).await), 200);
-    for _ in 0..3 {
-        assert_eq!(status(&with_token(&gateway, "/a", "junk").await), 401);
+    for junk in ["junk1", "junk2", "junk1", "junk2", "junk3"] {
+        assert_eq!(status(&with_token(&gateway, "/a", junk).await), 401);
     }
-    let answer = with_token(&gateway, "/a", "junk").await;
+    let answer = with_token(&gateway, "/a", "junk4").await;
     assert_eq!(status(&answer), 429);
     assert!(field(&answer, "retry-after").unwrap().parse::<u64>().unwrap() > 1000);
     assert_eq!(status(&with_token(&gateway, "/a", &known).await), 200);
+}
+
+/// A program whose token has expired, and that goes on: it learns nothing, and shuts nobody out who shares its address.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_bad_token_is_a_401_each_time_and_keeps_nobody_else_out() {
+    let origin = RawOrigin::answering(OK).await;
+    let more = format!("{HS256}\n[routes.a]\npath = \"/a\"\nupstream = \"o\"\nauth = {{}}\n");
+    let gateway = Gateway::with_config(&config(&origin, &more));
+    let forged = Signer::with_secret(Algorithm::Hs256, [7; 32]).token(&claims("u1"));
+    for _ in 0..1100 {
+        assert_eq!(status(&with_token(&gateway, "/a", &forged).await), 401);
+    }
+    assert_eq!(status(&with_token(&gateway, "/a", &signer().token(&claims("u1"))).await), 200);
+    let mut refusals = 0;
+    while status(&with_token(&gateway, "/a", &format!("junk{refusals}")).await) == 401 {
+        refusals += 1;
+        assert!(refusals < 1100, "guesses are limited without being asked for");
+    }
+    assert!(refusals >= 999, "{refusals}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_say_nothing_of_who_is_asking() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let more = format!(
+        "{HS256}\n[routes.a]\npath = \"/a\"\nupstream = \"o\"\nauth = {{}}\n[routes.open]\npath = \"/open\"\nupstream = \"o\"\n"
+    );
+    let gateway = Gateway::with_config(&config(&origin, &more));
+    let token = signer().token(&claims("u1"));
+    for path in ["/a", "/open"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: gw.example\r\nAuthorization: Bearer {token}\r\nTE: trailers\r\n\
+             Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+             2\r\nhi\r\n0\r\nX-User-Id: admin\r\nx_user_role: admin\r\nX-Sum: 7\r\n\r\n"
+        );
+        let answer = tokio::task::block_in_place(|| gateway.exchange(&request));
+        assert_eq!(status(&answer), 200, "{answer}");
+        let seen = origin.received().await;
+        assert!(!seen.contains("admin"), "{path}: {seen}");
+        assert!(seen.to_lowercase().contains("x-sum: 7"), "{path}: {seen}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_keys_are_looked_up_in_redis_and_remembered_for_as_long_as_the_file_says() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let mut redis = RedisServer::start();
+    let name = |key: &str| format!("k:apikey:{}", sha256(key.as_bytes()));
+    let add = |redis: &RedisServer, key: &str, fields: &[&str]| {
+        redis.command(&[&["HSET", &name(key)][..], fields].concat());
+    };
+    let good = ["id", "k1", "subject", "u1", "role", "admin", "plan", "pro", "scopes", "read write"];
+    add(&redis, "good", &[&good[..], &["expires", "2100-01-01T00:00:00Z", "limit", "2"]].concat());
+    add(&redis, "off", &["id", "k2", "scopes", "read", "disabled", "true"]);
+    add(&redis, "old", &["id", "k3", "scopes", "read", "expires", "2020-01-01T00:00:00Z"]);
+    add(&redis, "narrow", &["id", "k4", "scopes", "write"]);
+    let more = format!(
+        r#"
+[redis]
+url = "{}"
+timeout = "300ms"
+key_prefix = "k:"
+share = ["api_keys"]
+[api_keys]
+header = "x-key"
+cache_for = "1s"
+[rate_limits.few]
+limit = 100
+window = "1h"
+key = "api_key"
+[routes.a]
+path = "/a"
+upstream = "o"
+rate_limit = ["few"]
+auth = {{ accept = ["api_key"], scopes = ["read"] }}
+"#,
+        redis.url()
+    );
+    let gateway = Gateway::with_config(&config(&origin, &more));
+    let with_key = async |key: &str| send(&gateway, "/a", &[("X-Key", key)]).await;
+
+    assert_eq!(status(&with_key("good").await), 200);
+    let seen = origin.received().await;
+    assert_eq!(
+        (field(&seen, "x-user-id"), field(&seen, "x-user-role"), field(&seen, "x-user-plan")),
+        (Some("u1"), Some("admin"), Some("pro"))
+    );
+    assert_eq!(field(&seen, "x-key"), None);
+    for (key, expected) in [("off", 401), ("old", 401), ("unknown", 401), ("narrow", 403), ("good", 200), ("good", 429)]
+    {
+        assert_eq!(status(&with_key(key).await), expected, "{key}");
+    }
+    let asked = redis.calls("hgetall");
+    assert_eq!(asked, 5, "each key was asked for once");
+
+    redis.kill();
+    assert_eq!(status(&with_key("good").await), 429, "who is remembered is known while the store is down");
+    let began = std::time::Instant::now();
+    while status(&with_key("good").await) != 503 {
+        assert!(began.elapsed() < Duration::from_secs(10), "what is remembered never ends");
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let answer = with_key("never seen").await;
+    assert!(status(&answer) == 503 && field(&answer, "retry-after").is_some(), "{answer}");
+
+    redis.restart();
+    add(&redis, "new", &["id", "k5", "scopes", "read"]);
+    let began = std::time::Instant::now();
+    while status(&with_key("new").await) != 200 {
+        assert!(began.elapsed() < Duration::from_secs(10), "it does not come back");
+    }
+    redis.command(&["HSET", &name("new"), "disabled", "true"]);
+    let began = std::time::Instant::now();
+    while status(&with_key("new").await) != 401 {
+        assert!(began.elapsed() < Duration::from_secs(5), "a key that was switched off goes on");
+    }
 }
 
 fn check(config: &str) -> (bool, String) {

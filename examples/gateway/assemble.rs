@@ -78,10 +78,10 @@ impl Assembly {
             let old = old.and_then(|old| old.upstreams.get(name));
             Ok((name.clone(), UpstreamParts::new(name, settings, old)?))
         });
-        let credentials = Credentials::new(config, old.map(|old| &old.credentials))?;
         let redis = layers::redis(config.redis.as_ref(), old.and_then(|old| old.redis.as_ref()))?;
         let sharing =
             |what| redis.as_ref().filter(|(settings, _)| settings.share.contains(&what)).map(|(_, redis)| redis);
+        let credentials = Credentials::new(config, sharing(Shared::ApiKeys), old.map(|old| &old.credentials))?;
         let cache = Responses::new(config.cache, sharing(Shared::Cache), old.map(|old| &old.cache));
         let counters = Counters::new(sharing(Shared::RateLimits), old.map(|old| &old.counters));
         let concurrency: BTreeMap<_, _> = layers::concurrency(config, old.map(|old| &old.concurrency)).collect();

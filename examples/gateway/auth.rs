@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tower_gateway::BoxError;
-use tower_gateway::auth::{ApiKeys, AuthLayer, Credential, FailureLimit, Issuer, Jwks, Jwt, MemoryKeyStore};
+use tower_gateway::auth::{
+    ApiKey, ApiKeys, AuthLayer, CachedKeyStore, Credential, FailureLimit, Issuer, Jwks, Jwt, KeyDigest, KeyStore,
+    MemoryKeyStore, RedisKeyStore,
+};
+use tower_gateway::redis::Redis;
 
 use crate::config::auth::{Accept, RouteAuth};
 use crate::config::identity_headers::IdentityHeaders;
@@ -21,7 +25,8 @@ pub(crate) struct Credentials {
     loaded: BTreeMap<String, (JwtIssuer, Jwks)>,
     /// By the issuers that are accepted: one cache of verified tokens for all routes that accept the same.
     jwts: BTreeMap<Vec<String>, Jwt>,
-    api_keys: Option<Arc<dyn Credential>>,
+    /// With the settings, and the Redis where they are looked up, if they are.
+    api_keys: Option<(config::ApiKeys, Option<Redis>, Arc<dyn Credential>)>,
     failures: Option<FailureLimit>,
     identity_headers: IdentityHeaders,
 }
@@ -29,13 +34,14 @@ pub(crate) struct Credentials {
 impl Credentials {
     /// `old` are those that serve until now. Tokens that were verified stay so while no issuer is changed, keys that were
     /// loaded stay while their place is the same, and failures are counted on in any case.
-    pub(crate) fn new(config: &Config, old: Option<&Self>) -> Result<Self, BoxError> {
+    /// API keys are looked up in `redis`, where it is given.
+    pub(crate) fn new(config: &Config, redis: Option<&Redis>, old: Option<&Self>) -> Result<Self, BoxError> {
         let mut new = Self {
             tables: config.jwt.clone(),
             issuers: BTreeMap::new(),
             loaded: BTreeMap::new(),
             jwts: BTreeMap::new(),
-            api_keys: config.api_keys.as_ref().map(api_keys),
+            api_keys: config.api_keys.as_ref().map(|table| api_keys(table, redis, old)),
             failures: failures(&config.failed_credentials, old),
             identity_headers: config.identity_headers.clone(),
         };
@@ -65,7 +71,8 @@ impl Credentials {
             credentials.push(Arc::new(jwt.clone()));
         }
         let accepts_keys = auth.accept.as_ref().is_none_or(|accept| accept.contains(&Accept::ApiKey));
-        credentials.extend(self.api_keys.clone().filter(|_| accepts_keys));
+        let api_keys = self.api_keys.as_ref().map(|(_, _, keys)| keys.clone());
+        credentials.extend(api_keys.filter(|_| accepts_keys));
         let mut credentials = credentials.into_iter();
         let first = credentials.next().ok_or("the route accepts no kind of credential")?;
         let mut layer = credentials.fold(AuthLayer::new(first), AuthLayer::or);
@@ -139,9 +146,47 @@ impl Credentials {
     }
 }
 
-fn api_keys(settings: &config::ApiKeys) -> Arc<dyn Credential> {
+/// Those of the file, and behind them those in Redis. What was looked up there stays while nothing about it has changed.
+fn api_keys(
+    settings: &config::ApiKeys,
+    redis: Option<&Redis>,
+    old: Option<&Credentials>,
+) -> (config::ApiKeys, Option<Redis>, Arc<dyn Credential>) {
+    if let (Some((same, Some(known), keys)), Some(redis)) = (old.and_then(|old| old.api_keys.as_ref()), redis)
+        && same == settings
+        && known.is(redis)
+    {
+        return (settings.clone(), Some(redis.clone()), keys.clone());
+    }
     let keys = settings.file.iter().flat_map(|file| &file.keys).filter_map(|key| key.key());
-    Arc::new(ApiKeys::new(MemoryKeyStore::new(keys)).header(settings.header.clone()))
+    let file = MemoryKeyStore::new(keys);
+    let header = settings.header.clone();
+    let credential: Arc<dyn Credential> = match redis {
+        None => Arc::new(ApiKeys::new(file).header(header)),
+        Some(redis) => {
+            let shared = CachedKeyStore::new(RedisKeyStore::new(redis.clone())).remember_for(settings.cache_for);
+            Arc::new(ApiKeys::new(FileFirst { file, shared }).header(header))
+        }
+    };
+    (settings.clone(), redis.cloned(), credential)
+}
+
+/// The keys of the file are known whatever becomes of Redis, which is asked for all others.
+struct FileFirst {
+    file: MemoryKeyStore,
+    shared: CachedKeyStore<RedisKeyStore>,
+}
+
+impl KeyStore for FileFirst {
+    type Find = <CachedKeyStore<RedisKeyStore> as KeyStore>::Find;
+
+    fn now(&self, digest: &KeyDigest) -> Option<Option<ApiKey>> {
+        self.file.now(digest).filter(Option::is_some).or_else(|| self.shared.now(digest))
+    }
+
+    fn find(&self, digest: &KeyDigest) -> Self::Find {
+        self.shared.find(digest)
+    }
 }
 
 fn failures(settings: &FailedCredentials, old: Option<&Credentials>) -> Option<FailureLimit> {

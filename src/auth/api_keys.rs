@@ -100,6 +100,10 @@ impl<K: KeyStore> Credential for ApiKeys<K> {
         accept(self.store.now(&KeyDigest::of(key))?, millis(self.clock.wall())).ok()
     }
 
+    fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {
+        self.key(head)?.ok()
+    }
+
     fn headers(&self) -> Vec<HeaderName> {
         vec![self.header.clone()]
     }

@@ -6,6 +6,15 @@ use http::header::AUTHORIZATION;
 use super::credential::CredentialFault;
 use super::jws::{Fault, MAX_TOKEN_LENGTH};
 
+/// What stands behind `scheme` and one space, in the only field there is, as it was sent: of characters that no credential may
+/// have as well. For whoever compares it with what was checked before.
+pub(super) fn unchecked<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a [u8]> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (line, None) = (lines.next()?.as_bytes(), lines.next()) else { return None };
+    let (own, rest) = line.split_at_checked(scheme.len())?;
+    rest.strip_prefix(b" ").filter(|_| own.eq_ignore_ascii_case(scheme.as_bytes()))
+}
+
 /// The credentials of `scheme`, in any case, behind one space. `None` where there are none, or those of another scheme.
 ///
 /// One that is too long for any token is not looked at. Exactly one field: of two, another program may read the other.
@@ -64,6 +73,23 @@ mod tests {
             assert_eq!(read(&[line]), None, "{line:?}");
         }
         assert_eq!(read(&[]), None);
+    }
+
+    #[test]
+    fn what_is_not_checked_is_what_is_checked_where_that_is_a_credential() {
+        let unchecked_of = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(AUTHORIZATION, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            unchecked(&headers, "Bearer").map(<[u8]>::to_vec)
+        };
+        for line in ["Bearer a.b.c", "bearer x", "BEARER =-~"] {
+            assert_eq!(unchecked_of(&[line]), Some(read(&[line]).unwrap().unwrap().into_bytes()), "{line}");
+        }
+        for lines in [&["Bearer"][..], &["Bearera"], &["Basic a"], &["Bearer a", "Bearer a"], &[]] {
+            assert_eq!(unchecked_of(lines), None, "{lines:?}");
+        }
     }
 
     #[test]

@@ -49,6 +49,13 @@ pub trait Credential: Send + Sync + 'static {
         None
     }
 
+    /// The credential as it was sent, where there is one: a client that sends the same bad one again has guessed no second
+    /// time, and is not counted to have [failed](super::FailureLimit) again. `None`, as by default: each refusal counts.
+    fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {
+        let _ = head;
+        None
+    }
+
     /// The header fields that carry it, which no origin is to see. `Authorization` is among them without being named.
     fn headers(&self) -> Vec<HeaderName> {
         Vec::new()
@@ -67,6 +74,10 @@ impl<C: Credential + ?Sized> Credential for Arc<C> {
 
     fn recall(&self, head: &Head<'_>) -> Option<Identity> {
         (**self).recall(head)
+    }
+
+    fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {
+        (**self).sent(head)
     }
 
     fn headers(&self) -> Vec<HeaderName> {

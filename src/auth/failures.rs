@@ -4,18 +4,26 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{ClientIp, Clock};
 
 const SHARDS: usize = 16;
 
+/// So many failed credentials of a shard are known again.
+const SENT: usize = 1024;
+
 /// Of a full shard so many entries are looked at to find one that is worth least.
 const LOOKED_AT: usize = 8;
 
 /// A limit on credentials that are not accepted, for each client address (an IPv6 client is counted by its network). Clones
 /// count together: give one to each layer, and it is one limit.
+///
+/// A client that sends the same bad credential again within the time `per` has not failed again: it is told nothing that it did
+/// not know, and a program with a token that has expired does not shut out all who share its address. For kinds of your own
+/// that takes [`Credential::sent`](super::Credential::sent).
 ///
 /// Each failure is forgotten `per / failures` later. A client over the limit has every credential refused with a 429 and
 /// without a look at it, but for those that were verified a moment ago: whoever shares the address and is known stays in.
@@ -36,7 +44,22 @@ pub struct FailureLimit {
 struct Counts {
     start: Instant,
     key: RandomState,
-    shards: [Mutex<HashMap<IpAddr, Duration>>; SHARDS],
+    shards: [Shard; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    /// False while nobody has failed, so that nobody pays for a look into nothing.
+    any: AtomicBool,
+    failed: Mutex<Failed>,
+}
+
+#[derive(Default)]
+struct Failed {
+    clients: HashMap<IpAddr, Duration>,
+    /// A keyed hash of each credential with the client that it was counted for, and until when it is not counted again. Who
+    /// could make two with the same would have one guess for nothing.
+    sent: HashMap<u64, Duration>,
 }
 
 impl FailureLimit {
@@ -69,20 +92,32 @@ impl FailureLimit {
 
     /// How long the client is to wait, where it is over its limit.
     pub(super) fn refused(&self, client: &ClientIp) -> Option<Duration> {
-        let forgotten_at = *self.counts.shard(client).get(&client.network())?;
+        let shard = self.counts.shard(client);
+        if !shard.any.load(Ordering::Relaxed) {
+            return None;
+        }
+        let forgotten_at = *shard.lock().clients.get(&client.network())?;
         let ahead = forgotten_at.saturating_sub(self.now());
         let over = (ahead + self.interval()).saturating_sub(self.per);
         (over > Duration::ZERO).then_some(over)
     }
 
-    pub(super) fn record(&self, client: &ClientIp) {
+    /// Counts a credential of the `kind` that is the layer's so-manieth, as it was `sent`.
+    pub(super) fn record(&self, client: &ClientIp, kind: usize, sent: Option<&[u8]>) {
         let now = self.now();
         let capacity = (self.max_clients / SHARDS).max(1);
-        let mut shard = self.counts.shard(client);
-        if shard.len() >= capacity && !shard.contains_key(&client.network()) {
-            make_room(&mut shard, now);
+        let shard = self.counts.shard(client);
+        let id = sent.map(|sent| self.counts.key.hash_one((client.network(), kind, sent)));
+        let mut failed = shard.lock();
+        shard.any.store(true, Ordering::Relaxed);
+        if id.is_some_and(|id| failed.is_known(id, now, now + self.per)) {
+            return;
         }
-        let forgotten_at = shard.entry(client.network()).or_insert(now);
+        let clients = &mut failed.clients;
+        if clients.len() >= capacity && !clients.contains_key(&client.network()) {
+            make_room(clients, now);
+        }
+        let forgotten_at = clients.entry(client.network()).or_insert(now);
         // No further ahead than the limit, so that a client that goes on is not shut out for ever.
         *forgotten_at = ((*forgotten_at).max(now) + self.interval()).min(now + self.per);
     }
@@ -111,18 +146,41 @@ impl Counts {
         Self { start, key: RandomState::new(), shards: Default::default() }
     }
 
-    fn shard(&self, client: &ClientIp) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Duration>> {
-        let shard = self.key.hash_one(client.network()) as usize % SHARDS;
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, client: &ClientIp) -> &Shard {
+        &self.shards[self.key.hash_one(client.network()) as usize % SHARDS]
     }
 }
 
-fn make_room(shard: &mut HashMap<IpAddr, Duration>, now: Duration) {
-    let looked_at: Vec<_> = shard.iter().take(LOOKED_AT).map(|(client, at)| (*at, *client)).collect();
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, Failed> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failed {
+    /// True when this one was counted before; it is known from now on.
+    fn is_known(&mut self, id: u64, now: Duration, until: Duration) -> bool {
+        if self.sent.get(&id).is_some_and(|until| now < *until) {
+            return true;
+        }
+        if self.sent.len() >= SENT {
+            self.sent.retain(|_, until| now < *until);
+            // Unless that has made some room, all of them go, so that it is not done for each. They count again.
+            if self.sent.len() > SENT / 2 {
+                self.sent.clear();
+            }
+        }
+        self.sent.insert(id, until);
+        false
+    }
+}
+
+fn make_room(clients: &mut HashMap<IpAddr, Duration>, now: Duration) {
+    let looked_at: Vec<_> = clients.iter().take(LOOKED_AT).map(|(client, at)| (*at, *client)).collect();
     let least = looked_at.iter().min().copied();
     for (at, client) in looked_at {
         if at <= now || Some((at, client)) == least {
-            shard.remove(&client);
+            clients.remove(&client);
         }
     }
 }
@@ -146,13 +204,35 @@ mod tests {
         let (one, other) = (client("192.0.2.1"), client("192.0.2.2"));
         for _ in 0..3 {
             assert_eq!(failures.refused(&one), None);
-            failures.record(&one);
+            failures.record(&one, 0, None);
         }
         assert_eq!(failures.refused(&one), Some(Duration::from_secs(20)));
         assert_eq!(failures.refused(&other), None);
         hand.advance(Duration::from_secs(20));
         assert_eq!(failures.refused(&one), None);
-        failures.record(&one);
+        failures.record(&one, 0, None);
+        assert!(failures.refused(&one).is_some());
+    }
+
+    #[test]
+    fn the_same_credential_again_is_no_other_failure_until_it_is_forgotten() {
+        let (failures, hand) = failures(2, 100);
+        let (one, other) = (client("192.0.2.1"), client("192.0.2.2"));
+        for _ in 0..1000 {
+            failures.record(&one, 0, Some(b"a"));
+        }
+        assert_eq!(failures.refused(&one), None);
+        failures.record(&other, 0, Some(b"a"));
+        assert_eq!(failures.refused(&other), None, "of another client it is counted for that one");
+        failures.record(&one, 1, Some(b"a"));
+        assert!(failures.refused(&one).is_some(), "as a credential of another kind it is another");
+
+        hand.advance(Duration::from_secs(60));
+        for _ in 0..1000 {
+            failures.record(&one, 0, Some(b"a"));
+        }
+        assert_eq!(failures.refused(&one), None);
+        failures.record(&one, 0, Some(b"b"));
         assert!(failures.refused(&one).is_some());
     }
 
@@ -160,7 +240,7 @@ mod tests {
     fn whoever_goes_on_is_not_shut_out_for_longer() {
         let (failures, hand) = failures(2, 100);
         for _ in 0..1000 {
-            failures.record(&client("192.0.2.1"));
+            failures.record(&client("192.0.2.1"), 0, None);
         }
         assert_eq!(failures.refused(&client("192.0.2.1")), Some(Duration::from_secs(30)));
         hand.advance(Duration::from_secs(30));
@@ -170,7 +250,7 @@ mod tests {
     #[test]
     fn an_ipv6_client_cannot_get_away_by_changing_its_address() {
         let (failures, _hand) = failures(1, 100);
-        failures.record(&client("2001:db8::1"));
+        failures.record(&client("2001:db8::1"), 0, None);
         assert!(failures.refused(&client("2001:db8::2")).is_some());
         assert!(failures.refused(&client("2001:db8:0:1::1")).is_none());
     }
@@ -179,16 +259,18 @@ mod tests {
     fn many_clients_take_no_more_than_their_room() {
         let (failures, _hand) = failures(1, 160);
         for n in 0..100_000_u32 {
-            failures.record(&client(&std::net::Ipv4Addr::from_bits(n).to_string()));
+            let client = client(&std::net::Ipv4Addr::from_bits(n).to_string());
+            failures.record(&client, 0, Some(&n.to_le_bytes()));
         }
-        let kept: usize = failures.counts.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
+        let kept: usize = failures.counts.shards.iter().map(|shard| shard.lock().clients.len()).sum();
         assert!(kept <= 160, "{kept}");
+        assert!(failures.counts.shards.iter().all(|shard| shard.lock().sent.len() <= SENT));
     }
 
     #[test]
     fn counts_are_kept_under_another_limit() {
         let (old, _hand) = failures(1, 100);
-        old.record(&client("192.0.2.1"));
+        old.record(&client("192.0.2.1"), 0, None);
         let mut new = FailureLimit::new(1, Duration::from_secs(60));
         new.adopt(&old);
         assert!(new.refused(&client("192.0.2.1")).is_some());

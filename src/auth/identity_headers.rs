@@ -12,7 +12,7 @@ type Write = Arc<dyn Fn(&Head<'_>) -> Option<String> + Send + Sync>;
 #[derive(Clone, Default)]
 pub(super) struct IdentityHeaders {
     fields: Vec<(HeaderName, Write)>,
-    spellings: NameSet,
+    spellings: Arc<NameSet>,
 }
 
 /// An identity that no field can carry.
@@ -21,7 +21,7 @@ pub(super) struct NotAHeaderValue;
 impl IdentityHeaders {
     pub(super) fn add(&mut self, name: HeaderName, write: Write) {
         self.fields.push((name, write));
-        self.spellings = self.fields.iter().map(|(name, _)| name.clone()).collect();
+        self.spellings = Arc::new(self.fields.iter().map(|(name, _)| name.clone()).collect());
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -30,6 +30,11 @@ impl IdentityHeaders {
 
     pub(super) fn names(&self) -> Vec<&str> {
         self.fields.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The names, in every spelling.
+    pub(super) fn spellings(&self) -> &Arc<NameSet> {
+        &self.spellings
     }
 
     /// The fields of a request, to be put in once nobody looks at it any more.

@@ -15,7 +15,6 @@ use super::issuer::{Issuer, KeySource};
 use super::jwks::Loading;
 use super::jws::{Fault, Jws, MAX_TOKEN_LENGTH};
 use super::keys::KeySet;
-use super::rejected::Rejected;
 use super::token_cache::TokenCache;
 use crate::{Clock, Head, Identity};
 
@@ -28,8 +27,9 @@ pub struct Jwt(Arc<Verifier>);
 
 struct Verifier {
     issuers: Vec<Issuer>,
-    cache: Option<TokenCache>,
-    rejected: Rejected,
+    cache: Option<TokenCache<Identity>>,
+    /// Why tokens proved nothing that had to be verified to find out, so that sending one again is cheap for us too.
+    rejected: TokenCache<Fault>,
     max_age: Millis,
     clock: Clock,
 }
@@ -72,6 +72,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// So many tokens are remembered, of so many bytes, unless another number is given.
 const CACHED: (usize, usize) = (16_384, 32 << 20);
 
+/// So many that were refused are remembered, of so many bytes, and for so long.
+const REJECTED: (usize, usize) = (4_096, 8 << 20);
+const REJECTED_FOR: Millis = 60_000;
+
 impl Jwt {
     /// Tokens of these issuers. One that several of them may have signed is tried with each.
     ///
@@ -94,7 +98,7 @@ impl Jwt {
         Ok(Self(Arc::new(Verifier {
             issuers,
             cache: Some(TokenCache::new(CACHED.0, CACHED.1)),
-            rejected: Rejected::new(),
+            rejected: TokenCache::new(REJECTED.0, REJECTED.1),
             max_age: 300_000,
             clock: Clock::system(),
         })))
@@ -122,7 +126,7 @@ impl Jwt {
     /// How often tokens were known already.
     pub fn cache_stats(&self) -> TokenCacheStats {
         let cache = self.0.cache.as_ref();
-        TokenCacheStats { hits: cache.map_or(0, TokenCache::hits), misses: cache.map_or(0, TokenCache::misses) }
+        TokenCacheStats { hits: cache.map_or(0, |cache| cache.hits()), misses: cache.map_or(0, |cache| cache.misses()) }
     }
 
     /// Forgets every token, for when one of them is to be good no longer and its `exp` is far.
@@ -139,7 +143,7 @@ impl Jwt {
             Err(shared) => Verifier {
                 issuers: shared.issuers.clone(),
                 cache: shared.cache.as_ref().map(TokenCache::empty_like),
-                rejected: Rejected::new(),
+                rejected: shared.rejected.empty_like(),
                 max_age: shared.max_age,
                 clock: shared.clock.clone(),
             },
@@ -167,8 +171,12 @@ impl Credential for Jwt {
     }
 
     fn recall(&self, head: &Head<'_>) -> Option<Identity> {
-        let token = authorization::credentials(head.headers(), "Bearer")?.ok()?;
-        self.0.known(token)
+        // Not looked at: what is the same as a token that was verified is one.
+        self.0.known(authorization::unchecked(head.headers(), "Bearer")?)
+    }
+
+    fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {
+        Some(authorization::credentials(head.headers(), "Bearer")?.ok()?.as_bytes())
     }
 
     fn headers(&self) -> Vec<HeaderName> {
@@ -193,7 +201,7 @@ impl Verifier {
         millis(self.clock.wall())
     }
 
-    fn known(&self, token: &str) -> Option<Identity> {
+    fn known(&self, token: &[u8]) -> Option<Identity> {
         self.cache.as_ref()?.get(token, self.keys_version(), self.now())
     }
 
@@ -215,20 +223,22 @@ impl Verifier {
         }
         // Read before the keys, so that what a change of theirs overtakes is not kept under their new number.
         let (keys, now) = (self.keys_version(), self.now());
-        if self.rejected.knows(token, keys, now) {
-            return Err(refused(Fault::BadSignature));
+        if let Some(fault) = self.rejected.get(token.as_bytes(), keys, now) {
+            return Err(refused(fault));
         }
         let jws = Jws::read(token).map_err(refused)?;
         if jws.header().algorithm().parse::<Algorithm>().is_err() {
             return Err(refused(Fault::WrongAlgorithm));
         }
         let (accepted, until) = self.try_issuers(&jws, now).inspect_err(|miss| {
-            if matches!(miss, Miss::Refused(CredentialFault::Token(Fault::BadSignature))) {
-                self.rejected.insert(self.rejected.digest(token, keys), now);
+            if let Miss::Refused(CredentialFault::Token(fault)) = miss
+                && fault.costs_a_verification()
+            {
+                self.rejected.put(token.as_bytes(), fault, keys, now, now.saturating_add(REJECTED_FOR));
             }
         })?;
         if let Some(cache) = &self.cache {
-            cache.put(token, &accepted, keys, now, until.min(now.saturating_add(self.max_age)));
+            cache.put(token.as_bytes(), &accepted, keys, now, until.min(now.saturating_add(self.max_age)));
         }
         Ok(accepted)
     }
@@ -292,6 +302,20 @@ impl KeySource {
 }
 
 impl Fault {
+    /// True for what is found out by verifying alone, and stays so while the keys do.
+    const fn costs_a_verification(self) -> bool {
+        matches!(
+            self,
+            Self::BadSignature
+                | Self::WrongType
+                | Self::BadClaims
+                | Self::MissingClaim
+                | Self::Expired
+                | Self::WrongIssuer
+                | Self::WrongAudience
+        )
+    }
+
     /// Of what two issuers say, that of the one by whom the token came further: its own, most likely.
     fn max_by_progress(self, other: Self) -> Self {
         let progress = |fault: Self| match fault {

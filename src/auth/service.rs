@@ -50,17 +50,21 @@ where
         if !self.settings.gate.applies(&request) {
             return AuthFuture::admitted(&mut self.inner, request);
         }
-        let context = RequestContext::of(request.extensions_mut());
+        let context = &*RequestContext::get_or_insert(request.extensions_mut());
         // A trial changes nothing.
-        if !self.settings.headers.is_empty() && !self.settings.gate.dry_run {
-            context.set_credential_headers(self.settings.headers.clone());
+        if !self.settings.gate.dry_run {
+            if !self.settings.headers.is_empty() {
+                context.set_credential_headers(self.settings.headers.clone());
+            }
+            if !self.settings.identity_headers.is_empty() {
+                context.set_identity_headers(self.settings.identity_headers.spellings().clone());
+            }
         }
-        let step = self.settings.begin(&Head::of(&request), &context);
-        match step {
-            Step::Decided(decision) => AuthFuture::decided(&self.settings, &mut self.inner, context, request, decision),
+        match self.settings.begin(&Head::of(&request)) {
+            Step::Decided(decision) => AuthFuture::decided(&self.settings, &mut self.inner, request, decision),
             Step::Waiting(asking) => {
-                let waiting = Waiting { settings: self.settings.clone(), inner: self.inner.clone(), context, request };
-                AuthFuture { state: State::Asking { asking: Some(asking), waiting: Some(waiting) } }
+                let waiting = Waiting { settings: self.settings.clone(), inner: self.inner.clone(), request };
+                AuthFuture { state: State::Asking { asking: Some(Box::new((asking, waiting))) } }
             }
         }
     }
@@ -95,19 +99,19 @@ struct Asking {
 }
 
 impl Settings {
-    fn begin(&self, head: &Head<'_>, context: &RequestContext) -> Step {
+    fn begin(&self, head: &Head<'_>) -> Step {
         if self.rules.is_open(head) {
             return Step::Decided(Decision::Admitted(None));
         }
-        let over = self.failures_of(context).and_then(|(failures, client)| failures.refused(client));
+        let over = self.failures_of(head).and_then(|(failures, client)| failures.refused(client));
         match over {
-            None => self.ask(head, context, 0, None),
-            Some(after) => Step::Decided(self.without_a_look(head, context, after)),
+            None => self.ask(head, 0, None),
+            Some(after) => Step::Decided(self.without_a_look(head, after)),
         }
     }
 
     /// Asks each kind of credential from the one at `first`. Every credential that is there has to be good.
-    fn ask(&self, head: &Head<'_>, context: &RequestContext, first: usize, mut found: Option<Identity>) -> Step {
+    fn ask(&self, head: &Head<'_>, first: usize, mut found: Option<Identity>) -> Step {
         for (at, credential) in self.credentials.iter().enumerate().skip(first) {
             let verdict = match credential.recall(head) {
                 Some(identity) => Verdict::Accepted(identity),
@@ -116,19 +120,19 @@ impl Settings {
             match verdict {
                 Verdict::Absent => {}
                 Verdict::Accepted(identity) => found = found.or(Some(identity)),
-                Verdict::Refused(fault) => return self.refuse(context, fault),
+                Verdict::Refused(fault) => return self.refuse(head, at, fault),
                 Verdict::Pending(pending) => return Step::Waiting(Asking { pending, asked: at + 1, found }),
             }
         }
-        Step::Decided(self.decide(head, context, found))
+        Step::Decided(self.decide(head, found))
     }
 
     /// For a client that fails too often: who was known a moment ago is, and no other credential is looked at.
-    fn without_a_look(&self, head: &Head<'_>, context: &RequestContext, after: Duration) -> Decision {
+    fn without_a_look(&self, head: &Head<'_>, after: Duration) -> Decision {
         let known = self.credentials.iter().find_map(|credential| credential.recall(head));
         match known {
             None if self.carries_any(head) => Decision::Refused(Refused::TooManyFailures(after)),
-            known => self.decide(head, context, known),
+            known => self.decide(head, known),
         }
     }
 
@@ -137,27 +141,24 @@ impl Settings {
         head.headers().contains_key(AUTHORIZATION) || own().any(|name| head.headers().contains_key(name))
     }
 
-    fn refuse(&self, context: &RequestContext, fault: CredentialFault) -> Step {
-        self.record(context, fault);
+    /// Refuses what the credential `at` this place of the list says is no good.
+    fn refuse(&self, head: &Head<'_>, at: usize, fault: CredentialFault) -> Step {
+        // What cannot be told is no failure of the client's.
+        if let (Some((failures, client)), false) =
+            (self.failures_of(head), matches!(fault, CredentialFault::Unavailable(_)))
+        {
+            failures.record(client, at, self.credentials[at].sent(head));
+        }
         Step::Decided(Decision::Refused(Refused::Credential(fault)))
     }
 
-    /// What cannot be told is no failure of the client's.
-    fn record(&self, context: &RequestContext, fault: CredentialFault) {
-        if let (Some((failures, client)), false) =
-            (self.failures_of(context), matches!(fault, CredentialFault::Unavailable(_)))
-        {
-            failures.record(client);
-        }
+    fn failures_of<'a>(&'a self, head: &Head<'a>) -> Option<(&'a FailureLimit, &'a ClientIp)> {
+        Some((self.failures.as_ref()?, head.context()?.client_ip()?))
     }
 
-    fn failures_of<'a>(&'a self, context: &'a RequestContext) -> Option<(&'a FailureLimit, &'a ClientIp)> {
-        Some((self.failures.as_ref()?, context.client_ip()?))
-    }
-
-    fn decide(&self, head: &Head<'_>, context: &RequestContext, found: Option<Identity>) -> Decision {
+    fn decide(&self, head: &Head<'_>, found: Option<Identity>) -> Decision {
         // An outer layer may have found out before.
-        let known = found.as_ref().or_else(|| context.identity());
+        let known = found.as_ref().or_else(|| head.context()?.identity());
         match known {
             Some(identity) => match self.rules.check(identity, head) {
                 Ok(()) => Decision::Admitted(found),
@@ -165,8 +166,12 @@ impl Settings {
             },
             // Of a scheme that nobody here understands, which makes it a credential that is not accepted.
             None if head.headers().contains_key(AUTHORIZATION) => {
+                if let (Some((failures, client)), Some(sent)) =
+                    (self.failures_of(head), head.headers().get(AUTHORIZATION))
+                {
+                    failures.record(client, usize::MAX, Some(sent.as_bytes()));
+                }
                 let fault = CredentialFault::Invalid("the scheme of the credential is not accepted");
-                self.record(context, fault);
                 Decision::Refused(Refused::Credential(fault))
             }
             None if self.rules.optional => Decision::Admitted(None),
@@ -227,7 +232,6 @@ impl Settings {
 struct Waiting<S, B> {
     settings: Arc<Settings>,
     inner: S,
-    context: RequestContext,
     request: Request<B>,
 }
 
@@ -245,7 +249,8 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, B, F> {
-        Asking { asking: Option<Asking>, waiting: Option<Waiting<S, B>> },
+        // Boxed, as the look-up is: what waits for nothing need not be as large as what does.
+        Asking { asking: Option<Box<(Asking, Waiting<S, B>)>> },
         Called { #[pin] call: F },
         Answered { answer: Option<Response<Bytes>> },
     }
@@ -259,25 +264,19 @@ where
         Self { state: State::Called { call: Oneshot::start(inner, request) } }
     }
 
-    fn decided(
-        settings: &Settings,
-        inner: &mut S,
-        context: RequestContext,
-        mut request: Request<B>,
-        decision: Decision,
-    ) -> Self {
+    fn decided(settings: &Settings, inner: &mut S, mut request: Request<B>, decision: Decision) -> Self {
         match decision {
             Decision::Admitted(identity) => {
                 if let Some(identity) = identity {
                     if settings.as_extension {
                         request.extensions_mut().insert(identity.clone());
                     }
-                    context.set_identity(identity);
+                    RequestContext::get_or_insert(request.extensions_mut()).set_identity(identity);
                 }
                 match settings.tell(&mut request) {
                     Ok(()) => Self::admitted(inner, request),
                     Err(NotAHeaderValue) => {
-                        Self::decided(settings, inner, context, request, Decision::Refused(Refused::Untellable))
+                        Self::decided(settings, inner, request, Decision::Refused(Refused::Untellable))
                     }
                 }
             }
@@ -300,24 +299,20 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Asking { asking, waiting } => {
-                    let now = asking.as_mut().expect("polled after it had completed");
+                StateProj::Asking { asking } => {
+                    let (now, waiting) = &mut **asking.as_mut().expect("polled after it had completed");
                     let verdict = ready!(now.pending.as_mut().poll(cx));
-                    let (Some(Asking { asked, found, .. }), Some(mut waiting)) = (asking.take(), waiting.take()) else {
-                        unreachable!("both are taken together, and the state moves on")
-                    };
-                    let Waiting { settings, context, request, .. } = &mut waiting;
+                    let head = Head::of(&waiting.request);
                     let step = match verdict {
-                        Ok(identity) => settings.ask(&Head::of(request), context, asked, found.or(Some(identity))),
-                        Err(fault) => settings.refuse(context, fault),
+                        Ok(identity) => waiting.settings.ask(&head, now.asked, now.found.take().or(Some(identity))),
+                        Err(fault) => waiting.settings.refuse(&head, now.asked - 1, fault),
                     };
                     match step {
-                        Step::Waiting(next) => {
-                            this.state.set(State::Asking { asking: Some(next), waiting: Some(waiting) });
-                        }
+                        Step::Waiting(next) => *now = next,
                         Step::Decided(decision) => {
-                            let Waiting { settings, mut inner, context, request } = waiting;
-                            let next = AuthFuture::decided(&settings, &mut inner, context, request, decision);
+                            let (_, waiting) = *asking.take().expect("it was there just now");
+                            let Waiting { settings, mut inner, request } = waiting;
+                            let next = AuthFuture::decided(&settings, &mut inner, request, decision);
                             this.state.set(next.state);
                         }
                     }

@@ -1,62 +1,80 @@
-//! Tokens that were verified, so that each is verified once.
+//! What was found out about tokens, so that each is looked into once.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::claims::Millis;
-use crate::Identity;
 
 /// Entries in one set. What is looked for is in one set and nowhere else, so a look-up reads at most so many hashes.
 const WAYS: usize = 8;
 
-/// A bounded map from tokens to the identities they proved.
+/// A bounded map from tokens to what was found out about them: the identities they proved, or why they proved none.
 ///
-/// A token is found by comparing it whole. The hash that says where to look is of its last characters, which are the
-/// signature's, under a random key: who does not hold a token with this very end comes no further than that, and nobody can
-/// choose the signature of a token that verifies.
-pub(super) struct TokenCache {
-    sets: Box<[RwLock<Vec<Entry>>]>,
-    key: RandomState,
+/// A token is found by comparing it whole, so that nobody's can pass for another. Where to look says a keyed hash of its last
+/// characters, which are the signature's. It is a quick one, since it decides nothing: whoever makes up signatures that meet
+/// has them push each other out of one set, and nobody can choose the signature of a token that verifies.
+pub(super) struct TokenCache<T> {
+    sets: Box<[Set<T>]>,
+    key: [u64; 2],
     bytes: AtomicUsize,
     max_bytes: usize,
+}
+
+/// On a cache line of its own, since each look-up writes to its lock.
+#[repr(align(64))]
+struct Set<T> {
+    entries: RwLock<Vec<Entry<T>>>,
+    // Counted here, so that workers do not all write to one place.
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
-struct Entry {
+struct Entry<T> {
     hash: u64,
-    token: Box<str>,
-    identity: Identity,
-    /// The state of all keys when it was verified. Under another the entry is worth nothing.
+    token: Box<[u8]>,
+    known: T,
+    /// The state of all keys when it was looked into. Under another the entry is worth nothing.
     keys: u64,
     since: Millis,
     until: Millis,
     used: AtomicI64,
 }
 
-impl Entry {
+impl<T> Entry<T> {
     /// What it takes, roughly: the token, and the claims as text and as values.
     fn weight(&self) -> usize {
         256 + 4 * self.token.len()
     }
 
-    /// Also false when the clock was set back to before the token was verified.
+    /// Also false when the clock was set back to before the token was looked into.
     fn holds(&self, keys: u64, now: Millis) -> bool {
         self.keys == keys && (self.since..self.until).contains(&now)
     }
 }
 
-impl TokenCache {
+impl<T> Set<T> {
+    // Nothing panics while a lock is held but a drop of what was known.
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Entry<T>>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Entry<T>>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Clone> TokenCache<T> {
     pub(super) fn new(entries: usize, max_bytes: usize) -> Self {
         let sets = entries.div_ceil(WAYS).next_power_of_two().min(1 << 20);
+        let random = RandomState::new();
+        let set = || Set { entries: RwLock::default(), hits: AtomicU64::new(0), misses: AtomicU64::new(0) };
         Self {
-            sets: (0..sets).map(|_| RwLock::default()).collect(),
-            key: RandomState::new(),
+            sets: (0..sets).map(|_| set()).collect(),
+            // Odd, so that no half of a product is lost to a zero.
+            key: [0_u8, 1].map(|half| random.hash_one(half) | 1),
             bytes: AtomicUsize::new(0),
             max_bytes,
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
         }
     }
 
@@ -65,42 +83,43 @@ impl TokenCache {
         Self::new(self.sets.len() * WAYS, self.max_bytes)
     }
 
-    /// Whose token this is, where it was verified under the present `keys` and is still good.
-    pub(super) fn get(&self, token: &str, keys: u64, now: Millis) -> Option<Identity> {
+    /// What is known of this token, where it was found out under the present `keys` and still holds.
+    pub(super) fn get(&self, token: &[u8], keys: u64, now: Millis) -> Option<T> {
         let hash = self.hash(token);
-        let set = self.set(hash).read().unwrap_or_else(PoisonError::into_inner);
-        let found = set.iter().find(|entry| entry.hash == hash && *entry.token == *token && entry.holds(keys, now));
+        let set = self.set(hash);
+        let entries = set.read();
+        let found = entries.iter().find(|entry| entry.hash == hash && *entry.token == *token && entry.holds(keys, now));
         match found {
             Some(entry) => {
-                // Written only when it changes, so that workers do not take the line from each other with every hit.
+                // Written only when it changes much, as others read it.
                 if entry.used.load(Ordering::Relaxed) < now - 1000 {
                     entry.used.store(now, Ordering::Relaxed);
                 }
-                self.hits.fetch_add(1, Ordering::Relaxed);
-                Some(entry.identity.clone())
+                set.hits.fetch_add(1, Ordering::Relaxed);
+                Some(entry.known.clone())
             }
             None => {
-                self.misses.fetch_add(1, Ordering::Relaxed);
+                set.misses.fetch_add(1, Ordering::Relaxed);
                 None
             }
         }
     }
 
-    /// Keeps what `token` proved until the time `until`.
-    pub(super) fn put(&self, token: &str, identity: &Identity, keys: u64, now: Millis, until: Millis) {
+    /// Keeps what is known of `token` until the time `until`.
+    pub(super) fn put(&self, token: &[u8], known: &T, keys: u64, now: Millis, until: Millis) {
         let hash = self.hash(token);
         let entry = Entry {
             hash,
             token: token.into(),
-            identity: identity.clone(),
+            known: known.clone(),
             keys,
             since: now,
             until,
             used: AtomicI64::new(now),
         };
-        let mut set = self.set(hash).write().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set(hash).write();
         let mut freed = 0;
-        // What is of no use any more goes first, and the same token, which another worker may have verified as well.
+        // What is of no use any more goes first, and the same token, which another worker may have looked into as well.
         set.retain(|old| {
             let stays = old.holds(keys, now) && !(old.hash == hash && old.token == entry.token);
             freed += if stays { 0 } else { old.weight() };
@@ -126,25 +145,31 @@ impl TokenCache {
     /// Forgets every token.
     pub(super) fn clear(&self) {
         for set in &self.sets {
-            let gone = std::mem::take(&mut *set.write().unwrap_or_else(PoisonError::into_inner));
+            let gone = std::mem::take(&mut *set.write());
             self.bytes.fetch_sub(gone.iter().map(Entry::weight).sum(), Ordering::Relaxed);
         }
     }
 
     pub(super) fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.sets.iter().map(|set| set.hits.load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn misses(&self) -> u64 {
-        self.misses.load(Ordering::Relaxed)
+        self.sets.iter().map(|set| set.misses.load(Ordering::Relaxed)).sum()
     }
 
-    fn hash(&self, token: &str) -> u64 {
-        let bytes = token.as_bytes();
-        self.key.hash_one(&bytes[bytes.len().saturating_sub(32)..])
+    /// Two multiplications of the last sixteen characters, of what is shorter of all of them.
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut end = [0_u8; 16];
+        let length = bytes.len().min(16);
+        end[16 - length..].copy_from_slice(&bytes[bytes.len() - length..]);
+        let end = u128::from_le_bytes(end);
+        let folded = u128::from(end as u64 ^ self.key[0]) * u128::from((end >> 64) as u64 ^ self.key[1]);
+        let folded = (folded as u64 ^ (folded >> 64) as u64) as u128 * u128::from(self.key[0]);
+        folded as u64 ^ (folded >> 64) as u64
     }
 
-    fn set(&self, hash: u64) -> &RwLock<Vec<Entry>> {
+    fn set(&self, hash: u64) -> &Set<T> {
         &self.sets[hash as usize & (self.sets.len() - 1)]
     }
 }
@@ -152,7 +177,7 @@ impl TokenCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CredentialKind;
+    use crate::{CredentialKind, Identity};
 
     const NOW: Millis = 1_800_000_000_000;
 
@@ -160,18 +185,18 @@ mod tests {
         Identity::builder(CredentialKind::Jwt).subject(subject).build()
     }
 
-    fn cache() -> TokenCache {
+    fn cache() -> TokenCache<Identity> {
         TokenCache::new(1024, 1 << 20)
     }
 
     #[test]
     fn a_token_is_known_until_its_time_is_over_and_under_its_keys_alone() {
         let cache = cache();
-        cache.put("a.b.c", &identity("u1"), 7, NOW, NOW + 10);
-        assert_eq!(cache.get("a.b.c", 7, NOW + 9).unwrap().subject(), Some("u1"));
-        assert!(cache.get("a.b.c", 7, NOW + 10).is_none(), "its time is over");
-        assert!(cache.get("a.b.c", 8, NOW).is_none(), "the keys have changed");
-        assert!(cache.get("a.b.c", 7, NOW - 1).is_none(), "the clock was set back");
+        cache.put(b"a.b.c", &identity("u1"), 7, NOW, NOW + 10);
+        assert_eq!(cache.get(b"a.b.c", 7, NOW + 9).unwrap().subject(), Some("u1"));
+        assert!(cache.get(b"a.b.c", 7, NOW + 10).is_none(), "its time is over");
+        assert!(cache.get(b"a.b.c", 8, NOW).is_none(), "the keys have changed");
+        assert!(cache.get(b"a.b.c", 7, NOW - 1).is_none(), "the clock was set back");
         assert_eq!((cache.hits(), cache.misses()), (1, 3));
     }
 
@@ -180,24 +205,24 @@ mod tests {
     fn a_token_with_the_same_end_is_another() {
         let cache = cache();
         let end = "s".repeat(100);
-        cache.put(&format!("a.{end}"), &identity("u1"), 0, NOW, NOW + 10);
-        assert!(cache.get(&format!("b.{end}"), 0, NOW).is_none());
-        assert!(cache.get(&end, 0, NOW).is_none());
-        assert!(cache.get(&format!("a.{end}"), 0, NOW).is_some());
+        cache.put(format!("a.{end}").as_bytes(), &identity("u1"), 0, NOW, NOW + 10);
+        assert!(cache.get(format!("b.{end}").as_bytes(), 0, NOW).is_none());
+        assert!(cache.get(end.as_bytes(), 0, NOW).is_none());
+        assert!(cache.get(format!("a.{end}").as_bytes(), 0, NOW).is_some());
     }
 
     #[test]
     fn it_holds_no_more_tokens_and_bytes_than_it_may() {
         let small = TokenCache::new(WAYS, 1 << 20);
         for token in 0..100 {
-            small.put(&format!("token-{token}"), &identity("u"), 0, NOW + token, NOW + 1000);
+            small.put(format!("token-{token}").as_bytes(), &identity("u"), 0, NOW + token, NOW + 1000);
         }
-        let kept = (0..100).filter(|token| small.get(&format!("token-{token}"), 0, NOW + 200).is_some());
+        let kept = (0..100).filter(|token| small.get(format!("token-{token}").as_bytes(), 0, NOW + 200).is_some());
         assert_eq!(kept.collect::<Vec<_>>(), (92..100).collect::<Vec<_>>(), "the last used stay");
 
         let tight = TokenCache::new(1024, 10_000);
         for token in 0..1000 {
-            tight.put(&format!("{}{token}", "x".repeat(500)), &identity("u"), 0, NOW, NOW + 1000);
+            tight.put(format!("{}{token}", "x".repeat(500)).as_bytes(), &identity("u"), 0, NOW, NOW + 1000);
             assert!(tight.bytes.load(Ordering::Relaxed) <= 10_000);
         }
         assert!(tight.bytes.load(Ordering::Relaxed) > 0);
@@ -209,8 +234,8 @@ mod tests {
     fn the_same_token_takes_one_place() {
         let cache = cache();
         for _ in 0..3 {
-            cache.put("a.b.c", &identity("u1"), 0, NOW, NOW + 10);
+            cache.put(b"a.b.c", &identity("u1"), 0, NOW, NOW + 10);
         }
-        assert_eq!(cache.sets.iter().map(|set| set.read().unwrap().len()).sum::<usize>(), 1);
+        assert_eq!(cache.sets.iter().map(|set| set.read().len()).sum::<usize>(), 1);
     }
 }

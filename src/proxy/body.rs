@@ -24,12 +24,19 @@ pin_project! {
         body: B,
         progress: Option<UploadProgress>,
         stripped: Option<Arc<NameSet>>,
+        // Knows of further names that its trailers must not have.
+        context: Option<RequestContext>,
     }
 }
 
 impl<B> ForwardBody<B> {
-    pub(super) fn new(body: B, progress: Option<UploadProgress>, stripped: Option<Arc<NameSet>>) -> Self {
-        Self { body, progress, stripped }
+    pub(super) fn new(
+        body: B,
+        progress: Option<UploadProgress>,
+        stripped: Option<Arc<NameSet>>,
+        context: Option<RequestContext>,
+    ) -> Self {
+        Self { body, progress, stripped, context }
     }
 }
 
@@ -62,7 +69,14 @@ where
             _ => progress.inspect(|progress| progress.ended()),
         };
         Poll::Ready(frame.map(|frame| match frame {
-            Ok(frame) => Ok(filter_trailers(frame, this.stripped.as_deref())),
+            Ok(frame) => Ok(filter_trailers(frame, || {
+                let context = this.context.as_ref();
+                let of_request = [
+                    context.and_then(RequestContext::credential_headers),
+                    context.and_then(RequestContext::identity_headers),
+                ];
+                [this.stripped.as_ref()].into_iter().chain(of_request).flatten().map(|names| &**names)
+            })),
             Err(error) => Err(RequestBodyFailed::new(error)),
         }))
     }
@@ -76,12 +90,15 @@ where
     }
 }
 
-fn filter_trailers<D>(frame: Frame<D>, stripped: Option<&NameSet>) -> Frame<D> {
+fn filter_trailers<'a, D, I>(frame: Frame<D>, stripped: impl FnOnce() -> I) -> Frame<D>
+where
+    I: IntoIterator<Item = &'a NameSet>,
+{
     match frame.into_trailers() {
         Ok(mut trailers) => {
             strip_forbidden_trailers(&mut trailers);
-            if let Some(stripped) = stripped {
-                stripped.remove_from(&mut trailers);
+            for names in stripped() {
+                names.remove_from(&mut trailers);
             }
             Frame::trailers(trailers)
         }
@@ -150,7 +167,7 @@ where
                 if let Some(pause) = this.pause {
                     *pause.as_mut().project().since = None;
                 }
-                return Poll::Ready(Some(Ok(filter_trailers(frame, None))));
+                return Poll::Ready(Some(Ok(filter_trailers(frame, || None))));
             }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => body_error(error),

@@ -84,7 +84,9 @@ where
         let start = Instant::now();
         let upload = (!body.is_end_stream()).then(|| UploadProgress::new(start));
         let head = settings.gate.on_reject.is_some().then(|| Box::new(parts.clone()));
-        let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone());
+        // Only what has a body can have trailers.
+        let asked = upload.as_ref().and(context.clone());
+        let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone(), asked);
         let answer = Oneshot::start(client, Request::from_parts(parts, body));
         let exchange = Exchange { settings, context, switching, start, began: false, upload, head };
         Self { state: State::Exchange { answer, timer: Timer::default(), exchange } }

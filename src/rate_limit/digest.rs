@@ -1,10 +1,13 @@
 //! Keys as 128 bits, whatever they are made of.
 
+mod polynomial;
+
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 use sha2::{Digest as _, Sha256};
-use siphasher::sip128::{Hasher128, SipHasher13};
+
+use self::polynomial::Polynomial;
 
 /// A key in 128 bits: what stores count by. Two keys have the same by chance alone, and nobody can make two on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,20 +44,17 @@ pub struct Digests(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Random(SipHasher13),
+    Random(Polynomial),
     Stable(Sha256),
 }
 
 impl Digests {
-    /// SipHash-1-3 with a key that this process alone has: for stores in its memory. Whoever sends keys cannot choose
-    /// which of them meet.
+    /// A polynomial at a random point that this process alone has: for stores in its memory. Whoever sends keys cannot choose
+    /// which of them meet: two keys of 60 bytes do so with a chance of 2^-124.
     pub fn random() -> Self {
-        let random = |seed: u64| {
-            let mut hasher = RandomState::new().build_hasher();
-            hasher.write_u64(seed);
-            hasher.finish()
-        };
-        Self(Kind::Random(SipHasher13::new_with_keys(random(0), random(1))))
+        let random = RandomState::new();
+        let number = |at: u8| u128::from(random.hash_one(at)) << 64 | u128::from(random.hash_one(at + 1));
+        Self(Kind::Random(Polynomial::new(number(0), number(2))))
     }
 
     /// SHA-256, cut to 128 bits: the same in every process, for stores that several share. There is no secret in it, so
@@ -66,26 +66,58 @@ impl Digests {
     /// Those of one limit: the same key is another digest under each.
     #[must_use]
     pub fn of_limit(&self, name: &str) -> Self {
-        let mut writer = self.writer();
-        writer.part(u8::MAX, name.as_bytes());
-        Self(writer.0)
+        let mut own = self.clone();
+        match &mut own.0 {
+            Kind::Random(hash) => hash.part(u8::MAX, name.as_bytes()),
+            Kind::Stable(hash) => hash.part(u8::MAX, name.as_bytes()),
+        }
+        own
     }
 
     /// The digest of a key that is made of nothing else, for whoever asks a store without a layer.
     pub fn key(&self, key: &[u8]) -> Digest {
-        let mut writer = self.writer();
-        writer.part(u8::MAX - 1, key);
-        writer.finish()
+        match &self.0 {
+            Kind::Random(hash) => {
+                let mut hash = *hash;
+                hash.part(u8::MAX - 1, key);
+                hash.digest()
+            }
+            Kind::Stable(hash) => {
+                let mut hash = hash.clone();
+                hash.part(u8::MAX - 1, key);
+                hash.digest()
+            }
+        }
     }
 
     /// What a key of no parts is: a number that nobody else knows, where they are random.
     pub(super) fn bits(&self) -> u128 {
-        self.writer().finish().bits()
+        let digest = match &self.0 {
+            Kind::Random(hash) => hash.digest(),
+            Kind::Stable(hash) => hash.clone().digest(),
+        };
+        digest.bits()
     }
 
-    pub(super) fn writer(&self) -> KeyWriter {
-        KeyWriter(self.0.clone())
+    /// The digest of what `write` writes, unless it finds nothing to be written.
+    pub(super) fn digest(&self, write: &impl Parts) -> Option<Digest> {
+        match &self.0 {
+            Kind::Random(hash) => {
+                let mut hash = *hash;
+                write.write(&mut hash).map(|()| hash.digest())
+            }
+            Kind::Stable(hash) => {
+                let mut hash = hash.clone();
+                write.write(&mut hash).map(|()| hash.digest())
+            }
+        }
     }
+}
+
+/// What a key is made of.
+pub(super) trait Parts {
+    /// None when something of it is missing. A single part that is has written nothing.
+    fn write<W: KeyWriter>(&self, writer: &mut W) -> Option<()>;
 }
 
 impl fmt::Debug for Digests {
@@ -98,33 +130,31 @@ impl fmt::Debug for Digests {
 }
 
 /// Takes a key in, part by part. Each part has a length and a kind, so that no two lists of parts read the same.
-#[derive(Clone)]
-pub(super) struct KeyWriter(Kind);
+pub(super) trait KeyWriter: Clone {
+    fn part(&mut self, kind: u8, bytes: &[u8]);
+    fn digest(self) -> Digest;
+}
 
-impl KeyWriter {
-    pub(super) fn part(&mut self, kind: u8, bytes: &[u8]) {
-        let head = (bytes.len() as u64) << 8 | u64::from(kind);
-        match &mut self.0 {
-            Kind::Random(hasher) => {
-                hasher.write_u64(head.to_le());
-                hasher.write(bytes);
-            }
-            Kind::Stable(hasher) => {
-                hasher.update(head.to_le_bytes());
-                hasher.update(bytes);
-            }
-        }
+impl KeyWriter for Polynomial {
+    fn part(&mut self, kind: u8, bytes: &[u8]) {
+        self.write(kind, bytes);
     }
 
-    pub(super) fn finish(self) -> Digest {
-        match self.0 {
-            Kind::Random(hasher) => Digest(hasher.finish128().as_u128()),
-            Kind::Stable(hasher) => {
-                let mut bits = [0; 16];
-                bits.copy_from_slice(&hasher.finalize()[..16]);
-                Digest(u128::from_be_bytes(bits))
-            }
-        }
+    fn digest(self) -> Digest {
+        Digest(self.finish())
+    }
+}
+
+impl KeyWriter for Sha256 {
+    fn part(&mut self, kind: u8, bytes: &[u8]) {
+        self.update(((bytes.len() as u64) << 8 | u64::from(kind)).to_le_bytes());
+        self.update(bytes);
+    }
+
+    fn digest(self) -> Digest {
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&self.finalize()[..16]);
+        Digest(u128::from_be_bytes(bits))
     }
 }
 
@@ -132,10 +162,15 @@ impl KeyWriter {
 mod tests {
     use super::*;
 
+    impl Parts for &[(u8, &str)] {
+        fn write<W: KeyWriter>(&self, writer: &mut W) -> Option<()> {
+            self.iter().for_each(|(kind, part)| writer.part(*kind, part.as_bytes()));
+            Some(())
+        }
+    }
+
     fn digest(digests: &Digests, parts: &[(u8, &str)]) -> Digest {
-        let mut writer = digests.writer();
-        parts.iter().for_each(|(kind, part)| writer.part(*kind, part.as_bytes()));
-        writer.finish()
+        digests.digest(&parts).unwrap()
     }
 
     #[test]

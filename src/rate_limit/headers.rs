@@ -2,19 +2,19 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Decision, Quota};
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const LEGACY: [HeaderName; 3] = [
+static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static LEGACY: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
 ];
-const OLDER: [HeaderName; 3] = [
+static OLDER: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
     HeaderName::from_static("ratelimit-reset"),
@@ -68,6 +68,11 @@ impl RateLimitHeaders {
         self.legacy
     }
 
+    /// How many fields these are.
+    const fn fields(self) -> usize {
+        2 * self.ietf as usize + 3 * self.legacy as usize + 3 * self.older_draft as usize
+    }
+
     pub(super) const fn is_none(self) -> bool {
         !self.ietf && !self.legacy && !self.older_draft
     }
@@ -77,8 +82,8 @@ impl RateLimitHeaders {
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) quota: Quota,
-    /// The name as a string of structured fields (RFC 9651 section 3.3.3), with its quotes.
-    name: Box<str>,
+    /// The name as a string of structured fields (RFC 9651 section 3.3.3), with its quotes, and what comes behind it.
+    state: Box<str>,
     policy: HeaderValue,
     limit: HeaderValue,
 }
@@ -87,7 +92,12 @@ impl Terms {
     pub(super) fn new(name: &str, quota: Quota) -> Self {
         let name = quoted(name);
         let policy = format!("{name};q={};w={}", quota.limit(), seconds(quota.window()).max(1));
-        Self { quota, policy: value(policy), limit: HeaderValue::from(quota.limit()), name }
+        Self {
+            quota,
+            policy: value(policy),
+            limit: HeaderValue::from(quota.limit()),
+            state: format!("{name};r=").into(),
+        }
     }
 }
 
@@ -105,25 +115,33 @@ pub(super) struct Report<'a, T> {
 impl<T: AsRef<Terms>> Report<'_, T> {
     pub(super) fn write(&self, map: &mut HeaderMap) {
         let Some(tightest) = self.terms.get(self.decision.charge).map(AsRef::as_ref) else { return };
+        // At once for all, and one piece of memory for all that is written.
+        map.reserve(self.headers.fields());
+        let mut written = Written(BytesMut::with_capacity(tightest.state.len() + 5 * DIGITS + 3));
         if self.headers.ietf {
-            self.ietf(tightest, map);
+            self.ietf(tightest, &mut written, map);
         }
         // Of two layers the tighter quota is reported, too.
         if self.reported.is_some_and(|reported| reported <= self.decision.remaining) {
             return;
         }
+        if !self.headers.legacy && !self.headers.older_draft {
+            return;
+        }
+        let remaining = written.number(self.decision.remaining);
         if self.headers.legacy {
             let reset = self.wall.checked_add(self.decision.reset_after).unwrap_or(self.wall);
-            let reset = seconds(reset.duration_since(UNIX_EPOCH).unwrap_or_default());
-            self.three(&LEGACY, tightest, reset, map);
+            let reset = written.number(seconds(reset.duration_since(UNIX_EPOCH).unwrap_or_default()));
+            three(&LEGACY, [tightest.limit.clone(), remaining.clone(), reset], map);
         }
         if self.headers.older_draft {
-            self.three(&OLDER, tightest, seconds(self.decision.reset_after), map);
+            let reset = written.number(seconds(self.decision.reset_after));
+            three(&OLDER, [tightest.limit.clone(), remaining, reset], map);
         }
     }
 
     /// Both fields are lists (RFC 9651 section 3.1), to which layers add.
-    fn ietf(&self, tightest: &Terms, map: &mut HeaderMap) {
+    fn ietf(&self, tightest: &Terms, written: &mut Written, map: &mut HeaderMap) {
         let policy = match self.terms {
             [only] => only.as_ref().policy.clone(),
             several => {
@@ -132,45 +150,61 @@ impl<T: AsRef<Terms>> Report<'_, T> {
                 value(items.join(", "))
             }
         };
-        let mut state = Vec::with_capacity(tightest.name.len() + 48);
-        state.extend_from_slice(tightest.name.as_bytes());
-        state.extend_from_slice(b";r=");
-        push_number(&mut state, self.decision.remaining);
-        state.extend_from_slice(b";t=");
-        push_number(&mut state, seconds(self.decision.reset_after));
-        let state = HeaderValue::from_maybe_shared(Bytes::from(state)).unwrap_or(HeaderValue::from_static(""));
+        written.0.extend_from_slice(tightest.state.as_bytes());
+        written.push(self.decision.remaining);
+        written.0.extend_from_slice(b";t=");
+        let state = written.number(seconds(self.decision.reset_after));
         if self.reported.is_some() {
-            map.append(POLICY, policy);
-            map.append(RATE_LIMIT, state);
+            map.append(&POLICY, policy);
+            map.append(&RATE_LIMIT, state);
         } else {
-            map.insert(POLICY, policy);
-            map.insert(RATE_LIMIT, state);
+            map.insert(&POLICY, policy);
+            map.insert(&RATE_LIMIT, state);
         }
     }
+}
 
-    fn three(&self, [limit, remaining, reset]: &[HeaderName; 3], tightest: &Terms, seconds: u64, map: &mut HeaderMap) {
-        map.insert(limit, tightest.limit.clone());
-        map.insert(remaining, HeaderValue::from(self.decision.remaining));
-        map.insert(reset, HeaderValue::from(seconds));
+fn three(names: &'static [HeaderName; 3], values: [HeaderValue; 3], map: &mut HeaderMap) {
+    for (name, value) in names.iter().zip(values) {
+        map.insert(name, value);
+    }
+}
+
+/// A `u64` has no more.
+const DIGITS: usize = 20;
+
+/// Values that share one piece of memory.
+struct Written(BytesMut);
+
+impl Written {
+    fn push(&mut self, number: u64) {
+        let mut digits = [0; DIGITS];
+        let mut first = DIGITS;
+        let mut rest = number;
+        // Two at a time: half the divisions.
+        while rest >= 10 {
+            first -= 2;
+            let pair = (rest % 100) as u8;
+            digits[first..first + 2].copy_from_slice(&[b'0' + pair / 10, b'0' + pair % 10]);
+            rest /= 100;
+        }
+        if rest > 0 || first == DIGITS {
+            first -= 1;
+            digits[first] = b'0' + rest as u8;
+        }
+        self.0.extend_from_slice(&digits[first..]);
+    }
+
+    /// What was pushed before, with a number behind it, as a value.
+    fn number(&mut self, number: u64) -> HeaderValue {
+        self.push(number);
+        HeaderValue::from_maybe_shared(self.0.split().freeze()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
 /// Whole seconds, rounded up.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
-}
-
-fn push_number(bytes: &mut Vec<u8>, number: u64) {
-    let start = bytes.len();
-    let mut rest = number;
-    loop {
-        bytes.push(b'0' + (rest % 10) as u8);
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    bytes[start..].reverse();
 }
 
 /// Only visible ASCII and spaces can be in such a string; what is not becomes `_`.
@@ -255,9 +289,9 @@ mod tests {
     #[test]
     fn numbers_are_written_in_full() {
         for number in [0, 7, 10, 1234567890, u64::MAX] {
-            let mut bytes = b"x".to_vec();
-            push_number(&mut bytes, number);
-            assert_eq!(String::from_utf8(bytes).unwrap(), format!("x{number}"));
+            let mut written = Written(BytesMut::from(&b"x"[..]));
+            assert_eq!(written.number(number), format!("x{number}"));
+            assert_eq!(written.number(number), format!("{number}"));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who is counted.
 
+mod template;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -7,8 +9,10 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use self::template::PathTemplate;
+pub use self::template::PathTemplateError;
 use super::Digest;
-use super::digest::{Digests, KeyWriter};
+use super::digest::{Digests, KeyWriter, Parts};
 use crate::{Head, Identity, RequestContext, RouteName};
 
 /// Who, or what, is counted: read from the head of a request alone.
@@ -35,6 +39,7 @@ enum Kind {
     Route,
     Method,
     PathSegment(usize),
+    PathParameter(Arc<PathTemplate>),
     Custom(Arc<Extract>),
     And(Arc<(Key, Key)>),
     Or(Arc<(Key, Key)>),
@@ -84,6 +89,16 @@ impl Key {
         Self(Kind::PathSegment(index))
     }
 
+    /// A parameter of the path by its name, where the path is, or begins as, `template`: `tenant` of
+    /// `/tenants/{tenant}/orders`.
+    ///
+    /// # Errors
+    ///
+    /// [`PathTemplateError`] when the template is none, or does not have the name.
+    pub fn path_parameter(template: &str, name: &str) -> Result<Self, PathTemplateError> {
+        Ok(Self(Kind::PathParameter(Arc::new(PathTemplate::new(template, name)?))))
+    }
+
     /// What `extract` finds in the head. `None`: the key is missing.
     pub fn custom(extract: impl for<'a> Fn(&Head<'a>) -> Option<Cow<'a, [u8]>> + Send + Sync + 'static) -> Self {
         Self(Kind::Custom(Arc::new(extract)))
@@ -102,12 +117,11 @@ impl Key {
     }
 
     pub(super) fn digest(&self, digests: &Digests, head: &Head<'_>) -> Option<Digest> {
-        let mut writer = digests.writer();
-        self.write(head, &mut writer).map(|()| writer.finish())
+        digests.digest(&KeyOf { key: self, head })
     }
 
     /// None when it is missing. A single key that is has written nothing.
-    fn write(&self, head: &Head<'_>, writer: &mut KeyWriter) -> Option<()> {
+    fn write<W: KeyWriter>(&self, head: &Head<'_>, writer: &mut W) -> Option<()> {
         match &self.0 {
             Kind::Global => writer.part(0, b""),
             Kind::ClientIp => match head.context()?.client_ip()?.network() {
@@ -132,6 +146,7 @@ impl Key {
                 let mut segments = head.uri().path().split('/').skip(1);
                 writer.part(8, segments.nth(*index).filter(|segment| !segment.is_empty())?.as_bytes());
             }
+            Kind::PathParameter(template) => writer.part(10, template.find(head.uri().path())?.as_bytes()),
             Kind::Custom(extract) => writer.part(9, &extract(head)?),
             Kind::And(both) => {
                 both.0.write(head, writer)?;
@@ -153,6 +168,18 @@ impl Key {
     }
 }
 
+/// The key of one request.
+struct KeyOf<'a, 'b> {
+    key: &'a Key,
+    head: &'a Head<'b>,
+}
+
+impl Parts for KeyOf<'_, '_> {
+    fn write<W: KeyWriter>(&self, writer: &mut W) -> Option<()> {
+        self.key.write(self.head, writer)
+    }
+}
+
 fn identity<'a>(head: &Head<'a>) -> Option<&'a Identity> {
     head.context()?.identity()
 }
@@ -168,6 +195,7 @@ impl fmt::Debug for Key {
             Kind::Route => f.write_str("route"),
             Kind::Method => f.write_str("method"),
             Kind::PathSegment(index) => write!(f, "path_segment:{index}"),
+            Kind::PathParameter(template) => write!(f, "path_parameter:{}", template.name()),
             Kind::Custom(_) => f.write_str("custom"),
             Kind::And(both) => write!(f, "({:?}, {:?})", both.0, both.1),
             Kind::Or(either) => write!(f, "{:?} or {:?}", either.0, either.1),
@@ -249,6 +277,7 @@ mod tests {
             Key::route(),
             Key::method(),
             Key::path_segment(1),
+            Key::path_parameter("/a/{id}", "id").unwrap(),
             second,
         ];
         for key in keys {

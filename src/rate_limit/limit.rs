@@ -1,5 +1,6 @@
 //! A limit: who is counted, how much each may use, and what a request uses.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -171,7 +172,7 @@ impl Limit {
     }
 
     /// What the request is charged, and the terms on which. None when its key is missing.
-    pub(super) fn charge(&self, digests: &Digests, head: &Head<'_>) -> Option<(Charge, Arc<Terms>)> {
+    pub(super) fn charge(&self, digests: &Digests, head: &Head<'_>) -> Option<(Charge, Cow<'_, Arc<Terms>>)> {
         let key = self.key.digest(digests, head)?;
         let terms = self.terms_for(head);
         let cost = match &self.cost {
@@ -181,18 +182,18 @@ impl Limit {
         Some((Charge { key, quota: terms.quota, cost }, terms))
     }
 
-    fn terms_for(&self, head: &Head<'_>) -> Arc<Terms> {
+    fn terms_for(&self, head: &Head<'_>) -> Cow<'_, Arc<Terms>> {
         if let Some(identity) = head.context().and_then(RequestContext::identity) {
             if let Some(limit) = identity.limit().filter(|_| self.own_limits) {
-                return Arc::new(Terms::new(&self.name, self.terms.quota.nearest_limit(limit)));
+                return Cow::Owned(Arc::new(Terms::new(&self.name, self.terms.quota.nearest_limit(limit))));
             }
             if let Some(terms) = identity.plan().and_then(|plan| self.plans.get(plan)) {
-                return terms.clone();
+                return Cow::Borrowed(terms);
             }
         }
         match self.resolve.as_ref().and_then(|resolve| resolve(head)) {
-            Some(quota) => Arc::new(Terms::new(&self.name, quota)),
-            None => self.terms.clone(),
+            Some(quota) => Cow::Owned(Arc::new(Terms::new(&self.name, quota))),
+            None => Cow::Borrowed(&self.terms),
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -5,14 +6,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use tower_service::Service;
 
 use super::future::RateLimitFuture;
 use super::headers::{Report, Terms};
 use super::layer::{OnStoreError, Settings};
 use super::limit::{AnswerHead, MissingKey};
-use super::{Charges, Decision, Store};
+use super::{Charge, Charges, Decision, Store};
 use crate::body::ResponseBody;
 use crate::{Head, Oneshot, Reason, Rejection, RequestContext};
 
@@ -34,7 +35,7 @@ pub(super) struct Bill {
 pub(super) struct After<St> {
     settings: Arc<Settings<St>>,
     decision: Decision,
-    terms: SmallVec<[Arc<Terms>; 1]>,
+    terms: SmallVec<[Arc<Terms>; 2]>,
     context: Option<RequestContext>,
     /// Only where the answer has a price.
     bill: Option<Box<Bill>>,
@@ -67,6 +68,22 @@ where
         if !settings.gate.applies(&request) {
             return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), None);
         }
+        // The quick way of nearly all requests.
+        if let Some((charge, terms, decision)) = settings.ask_the_only_limit(&request) {
+            if !decision.admitted {
+                let bill =
+                    Bill { charges: smallvec![charge], terms: smallvec![terms.into_owned()], limits: smallvec![0] };
+                return settings.clone().admit(decision, bill, &mut self.inner, request);
+            }
+            let after = (!settings.headers.is_none()).then(|| After {
+                decision,
+                context: request.extensions().get::<RequestContext>().cloned(),
+                terms: smallvec![terms.into_owned()],
+                bill: None,
+                settings: settings.clone(),
+            });
+            return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), after);
+        }
         let bill = match settings.bill(&request) {
             Ok(bill) if bill.charges.is_empty() => {
                 return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), None);
@@ -85,6 +102,17 @@ where
 }
 
 impl<St: Store> Settings<St> {
+    /// What the limit says where there is one, which is answered at once, and whose price is known before.
+    fn ask_the_only_limit<B>(&self, request: &Request<B>) -> Option<(Charge, Cow<'_, Arc<Terms>>, Decision)> {
+        let [only] = &self.limits[..] else { return None };
+        if only.limit.is_priced() {
+            return None;
+        }
+        let (charge, terms) = only.limit.charge(&only.digests, &Head::of(request))?;
+        let decision = self.store.now(std::slice::from_ref(&charge))?;
+        Some((charge, terms, decision))
+    }
+
     /// What the request is charged, or the refusal of one that has no key.
     fn bill<B>(&self, request: &Request<B>) -> Result<Bill, Box<Response<Bytes>>> {
         let mut bill = Bill { charges: Charges::new(), terms: SmallVec::new(), limits: SmallVec::new() };
@@ -93,7 +121,7 @@ impl<St: Store> Settings<St> {
             match prepared.limit.charge(&prepared.digests, &head) {
                 Some((charge, terms)) => {
                     bill.charges.push(charge);
-                    bill.terms.push(terms);
+                    bill.terms.push(terms.into_owned());
                     bill.limits.push(u8::try_from(n).unwrap_or(u8::MAX));
                 }
                 None => {
@@ -116,7 +144,7 @@ impl<St: Store> Settings<St> {
     pub(super) fn admit<S, B, R>(
         self: Arc<Self>,
         decision: Decision,
-        bill: Bill,
+        mut bill: Bill,
         inner: &mut S,
         request: Request<B>,
     ) -> RateLimitFuture<S, B, R, St>
@@ -131,7 +159,7 @@ impl<St: Store> Settings<St> {
                 let after = (priced || !self.headers.is_none()).then(|| After {
                     decision,
                     context: request.extensions().get::<RequestContext>().cloned(),
-                    terms: bill.terms.iter().cloned().collect(),
+                    terms: if priced { bill.terms.clone() } else { std::mem::take(&mut bill.terms) },
                     bill: priced.then(|| Box::new(bill)),
                     settings: self,
                 });

@@ -174,3 +174,12 @@ pub fn now() -> u64 {
 pub fn claims(subject: &str) -> Value {
     json!({"sub": subject, "iss": "https://issuer.example/", "aud": "gateway", "exp": now() + 3600})
 }
+
+/// A token as issuers make them, of some 400 bytes with HS256.
+pub fn typical(signer: &Signer) -> String {
+    let mut claims = claims("0f8fad5b-d9cb-469f-a165-70867728950e");
+    claims["scope"] = json!("users:read users:write");
+    claims["roles"] = json!(["user", "editor"]);
+    claims["iat"] = json!(now());
+    signer.token(&claims)
+}

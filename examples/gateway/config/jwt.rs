@@ -301,7 +301,8 @@ impl Table for FailedCredentials {
             limit: keys.or::<super::forms::OrNone<super::count::Count>>(
                 "limit",
                 1000,
-                "credentials that a client address may get wrong in a window; over it, what is not known already is a 429",
+                "bad credentials that a client address may send in a window, the same one counted once; over it, what is not known \
+                 already is a 429",
             ),
             window: keys.or::<PositiveDuration>("window", "1m", "how long a window is"),
         })

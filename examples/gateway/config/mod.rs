@@ -272,10 +272,13 @@ impl Table for Config {
             check::refuse_unknown_names(reader, &upstreams);
             check::refuse_unknown_names(reader, &jwt);
             check::refuse_unknown_names(reader, &rate_limits);
+            let shared = redis.as_ref().is_some_and(|redis| redis.share.contains(&redis::Shared::ApiKeys));
             if let Some(api_keys) = &api_keys
                 && api_keys.file.is_none()
+                && !shared
+                && !reader.has_fault_in("redis")
             {
-                let message = "[api_keys] has no keys; add file";
+                let message = "[api_keys] has no keys; add file, or \"api_keys\" to the share of [redis]";
                 reader.fault(&keys.header_of("api_keys"), "api_keys", message.to_owned());
             }
             if keys.are_sound(&["jwt", "api_keys"]) {
