@@ -1,10 +1,14 @@
 //! What the layers tell each other about one request.
 
 mod cache_outcome;
+mod client_certificate;
 mod facts;
 mod interim;
 
 pub use self::cache_outcome::CacheOutcome;
+pub use self::client_certificate::ClientCertificate;
+#[cfg(feature = "tls")]
+pub(crate) use self::client_certificate::Parts as CertificateParts;
 pub use self::facts::{ClientIp, Connection, RequestId, RouteName};
 pub(crate) use self::interim::InterimQueue;
 pub use self::interim::InterimSink;

@@ -39,6 +39,7 @@
 //! | `concurrency` | yes | [`ConcurrencyLayer`](concurrency::ConcurrencyLayer): how many requests are in flight at once |
 //! | `redis` | no | [`Redis`](redis::Redis): the connection to state that several gateways share |
 //! | `serve` | no | [`Server`](serve::Server): listeners, one runtime a worker, timeouts, limits, drain |
+//! | `tls` | no | [`ServerTls`](tls::ServerTls): TLS for listeners, by rustls |
 //! | `testing` | no | the contract harness, for layers of your own |
 //! | `axum` | no | reads the peer's address from axum's `ConnectInfo` |
 //! | `full` | no | all of them |
@@ -47,6 +48,8 @@
 // Parts of the core serve some layers only. With every layer in, nothing may be unused.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports, unused_macros))]
 
+#[cfg(any(feature = "serve", feature = "tls"))]
+mod alpn;
 #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
 mod atomic;
 #[cfg(feature = "auth-core")]
@@ -100,6 +103,8 @@ mod status_set;
 pub mod strict;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod trace_context;
 #[cfg(feature = "transform")]
 pub mod transform;
@@ -112,7 +117,9 @@ mod upstream_error;
 mod window;
 
 pub use self::clock::{Clock, ManualClock};
-pub use self::context::{CacheOutcome, ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName};
+pub use self::context::{
+    CacheOutcome, ClientCertificate, ClientIp, Connection, InterimSink, RequestContext, RequestId, RouteName,
+};
 pub use self::head::Head;
 #[cfg(feature = "auth-core")]
 pub use self::identity::ClaimsError;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::ClientCertificate;
+
 /// The id of one request: visible ASCII, so that it is safe in a header, a log line and a JSON string.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(HeaderValue);
@@ -33,21 +35,28 @@ impl fmt::Display for RequestId {
 }
 
 /// The connection that a request came over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connection {
-    /// The other end.
+    /// The other end; behind a proxy that speaks the PROXY protocol, the one that it names.
     pub peer: SocketAddr,
     /// This end: the listener's address.
     pub local: SocketAddr,
     /// True over TLS.
     pub secure: bool,
+    /// The certificate that the client has proved to hold, where it was asked for one and has one.
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 impl Connection {
     /// A plain connection from `peer` to `local`.
     pub fn plain(peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { peer, local, secure: false }
+        Self { peer, local, secure: false, client_certificate: None }
+    }
+
+    /// The same over TLS, with the certificate that the client has shown.
+    pub fn secure(peer: SocketAddr, local: SocketAddr, client_certificate: Option<ClientCertificate>) -> Self {
+        Self { peer, local, secure: true, client_certificate }
     }
 }
 

@@ -59,7 +59,7 @@ where
         }
 
         let interim = takes_interim.then(|| InterimSink::new(self.signals.clone(), number));
-        request.extensions_mut().insert(RequestContext::of_received(self.connection, interim));
+        request.extensions_mut().insert(RequestContext::of_received(self.connection.clone(), interim));
 
         let call = || Oneshot::start(&mut *self.service.borrow_mut(), request);
         match catch_unwind(AssertUnwindSafe(call)) {

@@ -106,6 +106,11 @@ impl Ticket {
         Self { counters, matters_to_drain: false, _slot: slot, _network: network }
     }
 
+    /// The client is known by now, and has this place.
+    pub(super) fn set_network(&mut self, network: Option<NetworkSlot>) {
+        self._network = network;
+    }
+
     /// A request was in flight when the drain began, so the end of it is to be reported.
     pub(super) fn report_to_drain(&mut self) {
         self.matters_to_drain = true;

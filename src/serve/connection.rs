@@ -155,7 +155,7 @@ impl<P: Protocol> Future for Connection<P> {
                 Next::Wait(Some(_)) => time_is_up = true,
                 end => {
                     let declined = this.keeper.signals.take_upgrade();
-                    *this.stage = std::mem::replace(this.stage, Stage::Closed).close(end, declined);
+                    *this.stage = std::mem::replace(this.stage, Stage::Closed).close(end, declined, cx);
                 }
             }
         }
@@ -180,7 +180,7 @@ fn drive<P: Protocol>(protocol: &mut P, cx: &mut Context<'_>) -> Poll<End> {
 }
 
 impl<P: Protocol> Stage<P> {
-    fn close(self, end: Next, declined: Option<OnUpgrade>) -> Self {
+    fn close(self, end: Next, declined: Option<OnUpgrade>, cx: &mut Context<'_>) -> Self {
         let Self::Serving(protocol) = self else { return Self::Closed };
         match (end, protocol.into_socket(declined)) {
             (Next::Linger(last_word), Some(socket)) => {
@@ -188,6 +188,10 @@ impl<P: Protocol> Stage<P> {
             }
             (Next::Reset, Some(socket)) => {
                 socket.reset_when_dropped();
+                Self::Closed
+            }
+            (_, Some(mut socket)) => {
+                socket.say_end(cx);
                 Self::Closed
             }
             _ => Self::Closed,

@@ -26,6 +26,7 @@ pub(super) struct Counters {
     pub(super) open: Count,
     pub(super) accepted: Count,
     pub(super) refused: Count,
+    pub(super) unopened: Count,
     pub(super) timed_out: Count,
     pub(super) panics: Count,
     pub(super) service_errors: Count,
@@ -57,8 +58,12 @@ pub struct ServeStats {
     pub open: u64,
     /// Connections accepted and served.
     pub accepted: u64,
-    /// Connections closed at once because their client's address had too many.
+    /// Connections closed at once because their client's address had too many, or because they came from elsewhere than
+    /// the proxies that a listener is for.
     pub refused: u64,
+    /// Connections that did not get as far as HTTP: the TLS handshake failed, or a header of the PROXY protocol was missing
+    /// or malformed.
+    pub unopened: u64,
     /// Connections closed because their client was too slow: a head, a body or an answer. Idle ones are not counted.
     pub timed_out: u64,
     /// Panics of the service or of a response body, each of which cost one connection.
@@ -72,6 +77,7 @@ impl ServeStats {
         self.open += worker.open.get();
         self.accepted += worker.accepted.get();
         self.refused += worker.refused.get();
+        self.unopened += worker.unopened.get();
         self.timed_out += worker.timed_out.get();
         self.panics += worker.panics.get();
         self.service_errors += worker.service_errors.get();

@@ -18,6 +18,12 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// A listener redirects to one that is not there, or does not speak TLS.
+    #[error("cannot redirect to {name:?}: no listener with TLS has this name")]
+    Redirect {
+        /// The name.
+        name: String,
+    },
     /// A worker's thread or runtime could not be made.
     #[error("cannot start worker {worker}: {source}")]
     Worker {

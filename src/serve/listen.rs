@@ -1,9 +1,12 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use std::sync::Arc;
+
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::ServeError;
+use super::entrance::Entrance;
+use super::{Listener, ServeError};
 
 /// Connections that may wait to be accepted. The kernel takes the smaller of this and `net.core.somaxconn` (4096 on
 /// Linux since 5.4).
@@ -23,13 +26,16 @@ const SPREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) address: SocketAddr,
+    pub(super) listener: Listener,
     v6_only: bool,
     first: TcpListener,
 }
 
 /// Binds every address, or names the first that cannot be.
-pub(super) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, ServeError> {
-    let bind = |&address: &SocketAddr| {
+pub(super) fn bind_all(listeners: Vec<Listener>) -> Result<Vec<Bound>, ServeError> {
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let bind = |listener: Listener| {
+        let address = listener.address;
         let failed = |source| ServeError::Bind { address, source };
         let v6_only = addresses.iter().any(|other| shadows(address, *other));
         if address.port() != 0 {
@@ -37,15 +43,28 @@ pub(super) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, ServeErro
         }
         let first = listen(address, v6_only).map_err(failed)?;
         // Port 0 has become a port by now, and that is the one the other workers bind.
-        Ok(Bound { address: first.local_addr().map_err(failed)?, v6_only, first })
+        Ok(Bound { address: first.local_addr().map_err(failed)?, listener, v6_only, first })
     };
-    addresses.iter().map(bind).collect()
+    listeners.into_iter().map(bind).collect()
+}
+
+/// What is done with the connections of each, which only its place among the others says where it redirects.
+pub(super) fn entrances(bound: &[Bound]) -> Result<Vec<Arc<Entrance>>, ServeError> {
+    let entrance = |own: &Bound| {
+        let redirect_to = own.listener.redirect_to.as_ref().map(|name| {
+            let named = |other: &&Bound| other.listener.name.as_ref() == Some(name) && other.listener.is_secure();
+            let to = bound.iter().find(named).ok_or_else(|| ServeError::Redirect { name: name.to_string() })?;
+            Ok(to.address.port())
+        });
+        Ok(Arc::new(Entrance::new(own.address, &own.listener, redirect_to.transpose()?)))
+    };
+    bound.iter().map(entrance).collect()
 }
 
 impl Bound {
     /// One listener for each of `workers`.
     pub(super) fn into_listeners(self, workers: usize) -> Result<Vec<TcpListener>, ServeError> {
-        let Self { address, v6_only, first } = self;
+        let Self { address, v6_only, first, .. } = self;
         let another = |_| if SPREADS { listen(address, v6_only) } else { first.try_clone() };
         let others: io::Result<Vec<_>> = (1..workers).map(another).collect();
         let mut listeners = others.map_err(|source| ServeError::Bind { address, source })?;
@@ -95,6 +114,10 @@ fn socket(address: SocketAddr, v6_only: bool) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, ServeError> {
+        super::bind_all(addresses.iter().copied().map(Listener::new).collect())
+    }
 
     #[test]
     fn an_address_in_use_is_named() {

@@ -39,6 +39,13 @@
 //! the worker that accepted it, and nothing on a request's way crosses threads. A service that blocks its thread blocks
 //! all connections of that worker.
 //!
+//! # Listeners
+//!
+//! [`Server::bind`] takes addresses for plain HTTP; [`Server::listen`] takes [`Listener`]s, each of which may speak TLS,
+//! stand behind proxies that speak the PROXY protocol, or redirect to another. All of them share the limits and drain
+//! together. What comes before HTTP, a header and a handshake, has the time of the first head, counts among the
+//! connections, and costs a failed client nothing more than its alert.
+//!
 //! # What a service sees
 //!
 //! HTTP/1.1 requests, each with a [`RequestContext`](crate::RequestContext) in its extensions that holds the
@@ -57,6 +64,8 @@
 //! | 400 | `Content-Length` beside `Transfer-Encoding`, or more than once | problem document |
 //! | 413 | `Content-Length` is beyond the limit on bodies | problem document |
 //! | 500 | the service failed or panicked | problem document |
+//! | 308 | the listener redirects to one with TLS | without a body |
+//! | 400 | plain HTTP on a listener with TLS | text |
 //!
 //! Bare is what hyper says before there is a request that a service could be given, so no layer can change or log it. The
 //! 400s among these: a malformed request line, or a version other than HTTP/1.0 and 1.1; control characters, bare carriage
@@ -78,11 +87,17 @@ mod body;
 mod connection;
 mod counters;
 mod deadlines;
+mod entrance;
 mod error;
 mod framing;
 mod handle;
 mod interim;
 mod listen;
+mod listener;
+mod opening;
+mod proxy_protocol;
+mod redirect;
+mod seat;
 mod server;
 mod settings;
 mod shutdown;
@@ -91,12 +106,15 @@ mod socket;
 mod swap;
 mod thread;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 mod worker;
 
 pub use self::body::ServeBody;
 pub use self::counters::ServeStats;
 pub use self::error::{ServeBodyError, ServeError};
 pub use self::handle::{Drained, ServerHandle};
+pub use self::listener::{Listener, ProxyProtocol};
 pub use self::server::Server;
 pub use self::shutdown::shutdown_signal;
 pub use self::swap::Swap;

@@ -10,11 +10,12 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::admission::Admission;
+use super::entrance::Entrance;
 use super::handle::{Control, ServerHandle};
-use super::listen::{Bound, bind_all};
+use super::listen::{Bound, bind_all, entrances};
 use super::settings::Settings;
 use super::thread::{Running, Seed};
-use super::{ServeBody, ServeError};
+use super::{Listener, ServeBody, ServeError};
 use crate::BoxError;
 
 /// A server that is bound to its addresses and not started yet. See the [module](super) for an example.
@@ -22,6 +23,7 @@ use crate::BoxError;
 #[must_use = "nothing is served before `start`"]
 pub struct Server {
     bound: Vec<Bound>,
+    entrances: Vec<Arc<Entrance>>,
     addresses: Arc<[SocketAddr]>,
     settings: Settings,
 }
@@ -36,10 +38,19 @@ impl Server {
     ///
     /// [`ServeError::Bind`], with the address.
     pub fn bind(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, ServeError> {
-        let addresses: Vec<_> = addresses.into_iter().collect();
-        let bound = bind_all(&addresses)?;
+        Self::listen(addresses.into_iter().map(Listener::new))
+    }
+
+    /// The same with more to say of each address: TLS, who stands before it, and where it redirects.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`], with the address, and [`ServeError::Redirect`].
+    pub fn listen(listeners: impl IntoIterator<Item = Listener>) -> Result<Self, ServeError> {
+        let bound = bind_all(listeners.into_iter().collect())?;
+        let entrances = entrances(&bound)?;
         let addresses = bound.iter().map(|bound| bound.address).collect();
-        Ok(Self { bound, addresses, settings: Settings::default() })
+        Ok(Self { bound, entrances, addresses, settings: Settings::default() })
     }
 
     /// The addresses that were bound, in the order they were given in. Port 0 has become a port.
@@ -56,7 +67,8 @@ impl Server {
     /// The time from a connection's first byte, or for a fresh connection from its acceptance, to the end of a request's
     /// head. `None` is for ever. Default: 10 s.
     ///
-    /// A part of a head is answered with a bare 408; a connection that sent nothing is closed without a word.
+    /// A part of a head is answered with a bare 408; a connection that sent nothing is closed without a word. What comes
+    /// before the first head, a TLS handshake and a header of the PROXY protocol, is within the same time.
     pub fn header_read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.timeouts.header_read = timeout.into();
         self
@@ -174,11 +186,10 @@ impl Server {
             0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
             workers => workers,
         };
-        let mut listeners: Vec<Vec<(TcpListener, SocketAddr)>> = (0..workers).map(|_| Vec::new()).collect();
-        for bound in self.bound {
-            let address = bound.address;
+        let mut listeners: Vec<Vec<(TcpListener, Arc<Entrance>)>> = (0..workers).map(|_| Vec::new()).collect();
+        for (bound, entrance) in self.bound.into_iter().zip(self.entrances) {
             for (worker, listener) in bound.into_listeners(workers)?.into_iter().enumerate() {
-                listeners[worker].push((listener, address));
+                listeners[worker].push((listener, entrance.clone()));
             }
         }
 

@@ -118,6 +118,14 @@ impl Signals {
         }
     }
 
+    /// What was written before is on its way: whether all of it has gone, and whether any of it has just now.
+    pub(super) fn flushed(&self, blocked: bool, progressed: bool) {
+        self.write_blocked.store(blocked, Relaxed);
+        if progressed {
+            self.wrote.store(true, Relaxed);
+        }
+    }
+
     /// The client closed its sending side. True when that is to be kept from hyper for now.
     pub(super) fn hold_eof(&self) -> bool {
         let hold = self.is_serving() && !self.eof_released.load(Relaxed);

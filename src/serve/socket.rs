@@ -17,6 +17,15 @@ use super::signals::Signals;
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// From now on, dropping it resets the connection (RST), and what was not sent yet is thrown away.
     fn reset_when_dropped(&self);
+
+    /// How many bytes the kernel has taken, of a transport that takes more than the kernel does and keeps it until it is
+    /// flushed.
+    fn bytes_sent(&self) -> Option<u64> {
+        None
+    }
+
+    /// Says that nothing more is coming, where that is to be said before the socket is closed. As far as it goes at once.
+    fn say_end(&mut self, _: &mut Context<'_>) {}
 }
 
 impl Transport for TcpStream {
@@ -45,6 +54,12 @@ impl<T: Transport> Socket<T> {
 
     pub(super) fn reset_when_dropped(&self) {
         self.transport.reset_when_dropped();
+    }
+
+    pub(super) fn say_end(&mut self, cx: &mut Context<'_>) {
+        if !self.signals.close_would_mislead() {
+            self.transport.say_end(cx);
+        }
     }
 
     /// Writes a last word, as far as the client takes it at once, and ends the stream; then throws away what still comes.
@@ -161,7 +176,13 @@ impl<T: Transport> AsyncWrite for Socket<T> {
         if self.signals.interim().hyper_has_written() {
             ready!(self.poll_interim(cx))?;
         }
-        Pin::new(&mut self.transport).poll_flush(cx)
+        let Some(before) = self.transport.bytes_sent() else {
+            return Pin::new(&mut self.transport).poll_flush(cx);
+        };
+        let result = Pin::new(&mut self.transport).poll_flush(cx);
+        let progressed = self.transport.bytes_sent() != Some(before);
+        self.signals.flushed(result.is_pending(), progressed);
+        result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

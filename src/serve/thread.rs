@@ -1,4 +1,4 @@
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use super::admission::Admission;
 use super::counters::Counters;
+use super::entrance::Entrance;
 use super::handle::Control;
 use super::settings::Settings;
 use super::worker::{Worker, drained, http1_builder};
@@ -32,7 +33,7 @@ impl Drop for Running {
 /// What a worker grows from, on its own thread.
 pub(super) struct Seed {
     pub(super) number: usize,
-    pub(super) listeners: Vec<(TcpListener, SocketAddr)>,
+    pub(super) listeners: Vec<(TcpListener, Arc<Entrance>)>,
     pub(super) settings: Arc<Settings>,
     pub(super) admission: Arc<Admission>,
     pub(super) counters: Arc<Counters>,
@@ -58,7 +59,7 @@ impl Seed {
             let Ok(service) = catch_unwind(AssertUnwindSafe(|| factory(worker))) else {
                 return started(Err(ServeError::Factory { worker }));
             };
-            let listen = |(listener, local)| Ok((tokio::net::TcpListener::from_std(listener)?, local));
+            let listen = |(listener, entrance)| Ok((tokio::net::TcpListener::from_std(listener)?, entrance));
             let listeners: Vec<_> = match self.listeners.into_iter().map(listen).collect() {
                 Ok(listeners) => listeners,
                 Err(source) => return started(Err(ServeError::Worker { worker, source })),
@@ -75,7 +76,10 @@ impl Seed {
             let drain = worker.drain.clone();
             let accepts: Vec<_> = listeners
                 .into_iter()
-                .map(|(listener, local)| tokio::spawn(worker.clone().accept(listener, local)))
+                .map(|(listener, entrance): (_, Arc<Entrance>)| match entrance.redirects() {
+                    None => tokio::spawn(worker.clone().accept(listener, entrance)),
+                    Some(service) => tokio::spawn(worker.with_service(service).accept(listener, entrance)),
+                })
                 .collect();
             started(Ok(()));
 

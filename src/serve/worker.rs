@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -14,22 +13,20 @@ use futures_util::future::{Either, select};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::adapter::Adapter;
 use super::admission::{Admission, NetworkSlot, Ticket};
 use super::body::ServeBody;
-use super::connection::{Connection as Driver, Http1};
 use super::counters::Counters;
-use super::deadlines::Deadlines;
+use super::entrance::Entrance;
 use super::listen::BACKLOG;
+use super::opening::open;
+use super::seat::Seat;
 use super::settings::Settings;
-use super::signals::Signals;
-use super::socket::Socket;
+use crate::alpn::Alpn;
 use crate::{BoxError, Connection};
 
 /// How long to wait after the system had no descriptor or no memory for another connection. Time for some to close, and
@@ -67,6 +64,20 @@ pub(super) fn http1_builder(settings: &Settings) -> http1::Builder {
     http
 }
 
+impl<S> Worker<S> {
+    /// The same for connections that another service is for.
+    pub(super) fn with_service<T>(&self, service: T) -> Worker<T> {
+        Worker {
+            service,
+            settings: self.settings.clone(),
+            admission: self.admission.clone(),
+            counters: self.counters.clone(),
+            drain: self.drain.clone(),
+            http: self.http.clone(),
+        }
+    }
+}
+
 impl<S, B> Worker<S>
 where
     S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -77,17 +88,17 @@ where
     B::Error: Into<BoxError>,
 {
     /// Accepts from one listener until the drain begins, and closes it then.
-    pub(super) async fn accept(self, listener: TcpListener, local: SocketAddr) {
+    pub(super) async fn accept(self, listener: TcpListener, entrance: Arc<Entrance>) {
         let mut drain = pin!(self.drain.notified());
         while !self.counters.drain.is_draining() {
             match or_drain(pin!(listener.accept()), drain.as_mut()).await {
                 None => break,
                 Some(Ok((stream, peer))) => {
-                    let Some(network) = self.admit(peer) else { continue };
+                    let Some(network) = self.admit(peer, &entrance) else { continue };
                     // At the limit this one waits with an open socket and no further ones are accepted: they wait in
                     // the backlog, where a short peak costs them time and no error.
                     let slot = or_drain(pin!(self.admission.slot()), drain.as_mut()).await.flatten();
-                    self.serve(stream, Connection::plain(peer, local), slot, network);
+                    self.take_in(stream, peer, &entrance, slot, network);
                 }
                 Some(Err(error)) if is_the_clients(&error) => {}
                 Some(Err(_)) => {
@@ -96,24 +107,29 @@ where
             }
         }
         for (stream, peer) in backlog(&listener).await {
-            if let Some(network) = self.admit(peer) {
-                self.serve(stream, Connection::plain(peer, local), None, network);
+            if let Some(network) = self.admit(peer, &entrance) {
+                self.take_in(stream, peer, &entrance, None, network);
             }
         }
     }
 
-    fn admit(&self, peer: SocketAddr) -> Option<Option<NetworkSlot>> {
-        let admitted = self.admission.network_slot(peer).ok();
+    /// `None` where the connection is not let in. Behind a proxy the client is known only later, and so is its place.
+    fn admit(&self, peer: SocketAddr, entrance: &Entrance) -> Option<Option<NetworkSlot>> {
+        let admitted = match &entrance.proxy_protocol {
+            None => self.admission.network_slot(peer).ok(),
+            Some(proxies) => proxies.trusts(peer.ip()).then_some(None),
+        };
         if admitted.is_none() {
             self.counters.refused.add_one();
         }
         admitted
     }
 
-    fn serve(
+    fn take_in(
         &self,
         stream: TcpStream,
-        connection: Connection,
+        peer: SocketAddr,
+        entrance: &Arc<Entrance>,
         slot: Option<OwnedSemaphorePermit>,
         network: Option<NetworkSlot>,
     ) {
@@ -121,20 +137,20 @@ where
             self.counters.panics.add_one();
             return;
         };
-        let ticket = Ticket::new(self.counters.clone(), slot, network);
-        let signals = Arc::new(Signals::new(self.counters.clone()));
-        let socket = Socket::new(stream, signals.clone(), ticket);
-        let adapter = Adapter {
-            service: RefCell::new(service),
-            connection,
-            max_body_bytes: self.settings.max_body_bytes,
-            signals: signals.clone(),
+        let seat = Seat {
+            service,
+            settings: self.settings.clone(),
+            http: self.http.clone(),
+            counters: self.counters.clone(),
+            drain: self.drain.clone(),
+            ticket: Ticket::new(self.counters.clone(), slot, network),
+            accepted: Instant::now(),
         };
-        let http: Http1<_, _> = self.http.serve_connection(TokioIo::new(socket), adapter).with_upgrades();
-        let now = Instant::now();
-        let deadlines = Deadlines::new(self.settings.timeouts, now);
-        let drain = self.drain.clone().notified_owned();
-        tokio::spawn(Driver::new(http, signals, drain, deadlines, now));
+        if entrance.begins_with_http() {
+            seat.serve(stream, Connection::plain(peer, entrance.local), Alpn::None);
+        } else {
+            tokio::spawn(open(seat, stream, peer, entrance.clone(), self.admission.clone()));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Origins on raw sockets: what they receive is seen byte for byte, and what they answer may be anything.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod certificates;
 pub mod gateway;
 
 use std::future::Future;
