@@ -7,12 +7,14 @@ pub(crate) enum Alpn {
     #[default]
     None,
     Http1,
+    Http2,
 }
 
 #[cfg(feature = "tls")]
 impl Alpn {
     pub(crate) fn of(protocol: Option<&[u8]>) -> Self {
         match protocol {
+            Some(b"h2") => Self::Http2,
             Some(b"http/1.1") => Self::Http1,
             _ => Self::None,
         }
@@ -20,6 +22,6 @@ impl Alpn {
 
     /// In the order in which they are preferred.
     pub(crate) fn offered_to_clients() -> Vec<Vec<u8>> {
-        vec![b"http/1.1".to_vec()]
+        vec![b"h2".to_vec(), b"http/1.1".to_vec()]
     }
 }

@@ -67,6 +67,8 @@ mod clock;
 #[cfg(feature = "concurrency")]
 pub mod concurrency;
 mod context;
+#[cfg(any(feature = "proxy", feature = "serve"))]
+mod date;
 mod future;
 mod gate;
 mod head;

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 /// Where interim answers to one request (RFC 9110 section 15.2) can be sent before its final one: 102, and 103 with the
 /// links that a client may fetch already (RFC 8297).
 ///
-/// [`Server`](crate::serve::Server) sets it for HTTP/1.1 clients: HTTP/1.0 knows no such answers. It is part of no fork:
+/// [`Server`](crate::serve::Server) sets it but for HTTP/1.0 clients, who know no such answers. It is part of no fork:
 /// what works beyond the request has nothing to say to its client.
 #[derive(Clone)]
 pub struct InterimSink {

@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::{ForwardBody, ProxyBody};
-use super::date;
 use super::error::rejection;
 use super::fields::strip_hop_by_hop;
 use super::service::Settings;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
 use super::upgrade::switch;
 use crate::body::ResponseBody;
+use crate::date;
 use crate::known::Known;
 use crate::{BoxError, Head, Oneshot, RequestContext, UpstreamError, UpstreamErrorKind};
 

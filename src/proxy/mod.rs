@@ -52,7 +52,6 @@
 //! Deferred: the proxy is always ready, and readies the client when it has a request to send.
 
 mod body;
-mod date;
 mod error;
 pub(crate) mod fields;
 mod forwarding;

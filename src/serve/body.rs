@@ -7,6 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::ServeBodyError;
+use super::http2::Upload;
 use super::signals::Signals;
 use crate::body::RequestBodyError;
 
@@ -17,8 +18,15 @@ use crate::body::RequestBodyError;
 /// `Expect: 100-continue` is told to go on when the body is first polled.
 #[derive(Debug)]
 pub struct ServeBody {
-    incoming: Incoming,
+    incoming: Source,
     watched: Option<Watched>,
+}
+
+/// Where the pieces come from.
+#[derive(Debug)]
+enum Source {
+    Http1(Incoming),
+    Http2(Box<Upload>),
 }
 
 /// Kept for a body that has something to it; most requests have none.
@@ -33,7 +41,19 @@ impl ServeBody {
     pub(super) fn new(incoming: Incoming, limit: Option<u64>, signals: &Arc<Signals>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
         let watched = (!incoming.is_end_stream()).then(|| Watched { signals: signals.clone(), limit, received: 0 });
-        Self { incoming, watched }
+        Self { incoming: Source::Http1(incoming), watched }
+    }
+
+    /// Of a request over HTTP/2 that has one.
+    pub(super) fn of_stream(upload: Upload, limit: Option<u64>, signals: Arc<Signals>) -> Self {
+        signals.body_began();
+        let watched = Watched { signals, limit: limit.unwrap_or(u64::MAX), received: 0 };
+        Self { incoming: Source::Http2(Box::new(upload)), watched: Some(watched) }
+    }
+
+    /// Of a request over HTTP/2 that has none.
+    pub(super) fn none(upload: Upload) -> Self {
+        Self { incoming: Source::Http2(Box::new(upload)), watched: None }
     }
 
     fn end(&mut self, complete: bool) {
@@ -52,6 +72,22 @@ impl ServeBody {
     }
 }
 
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(incoming) => incoming.is_end_stream(),
+            Self::Http2(upload) => upload.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(incoming) => incoming.size_hint(),
+            Self::Http2(upload) => upload.size_hint(),
+        }
+    }
+}
+
 impl Body for ServeBody {
     type Data = Bytes;
     type Error = ServeBodyError;
@@ -62,7 +98,14 @@ impl Body for ServeBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ServeBodyError>>> {
         let this = &mut *self;
         let Some(watched) = &mut this.watched else { return Poll::Ready(None) };
-        let frame = match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let polled = match &mut this.incoming {
+            Source::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Source::Http2(upload) => {
+                watched.signals.register_body(cx.waker());
+                upload.poll_frame(watched.signals.body_is_too_slow(), cx)
+            }
+        };
+        let frame = match polled {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 watched.signals.body_waits(cx.waker());
@@ -74,7 +117,7 @@ impl Body for ServeBody {
             Some(Err(_)) if watched.signals.body_is_too_slow() => {
                 return this.fail(ServeBodyError::Refused(RequestBodyError::TooSlow));
             }
-            Some(Err(error)) => return this.fail(ServeBodyError::Connection(error.into())),
+            Some(Err(error)) => return this.fail(ServeBodyError::Connection(error)),
             None => {
                 this.end(true);
                 return Poll::Ready(None);

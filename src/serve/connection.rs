@@ -35,12 +35,17 @@ const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: clo
 /// The state machine of one HTTP version over a [`Socket`].
 pub(super) trait Protocol: Future<Output = Result<(), hyper::Error>> + Unpin {
     type Transport: Transport;
+    /// What another protocol needs to go on with the connection.
+    type HandedOver;
 
     /// No more requests after those that have begun.
     fn finish(&mut self);
 
     /// The socket, unless an upgrade took it. `declined` is one that was offered and came to nothing.
     fn into_socket(self, declined: Option<OnUpgrade>) -> Option<Socket<Self::Transport>>;
+
+    /// Gives the connection up to HTTP/2, of which nothing has been read.
+    fn hand_over(self) -> Option<Self::HandedOver>;
 }
 
 pub(super) type Http1<T, S> = UpgradeableConnection<TokioIo<Socket<T>>, Adapter<S>>;
@@ -54,6 +59,7 @@ where
     B::Error: Into<BoxError>,
 {
     type Transport = T;
+    type HandedOver = (Socket<T>, Adapter<S>);
 
     fn finish(&mut self) {
         Pin::new(self).graceful_shutdown();
@@ -68,10 +74,15 @@ where
         let upgraded = declined?.now_or_never()?.ok()?;
         upgraded.downcast::<TokioIo<Socket<T>>>().ok().map(|parts| parts.io.into_inner())
     }
+
+    fn hand_over(self) -> Option<Self::HandedOver> {
+        self.into_parts().map(|parts| (parts.io.into_inner(), parts.service))
+    }
 }
 
 pin_project! {
-    /// One connection: drives the protocol, keeps its deadlines, closes it.
+    /// One connection: drives the protocol, keeps its deadlines, closes it. Or hands it over, when its first bytes are those
+    /// of HTTP/2.
     pub(super) struct Connection<P: Protocol> {
         stage: Stage<P>,
         keeper: Keeper,
@@ -82,10 +93,12 @@ pin_project! {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "the protocol, whose size clippy cannot know, is the largest by far")]
 enum Stage<P: Protocol> {
     Serving(P),
     Closing { socket: Socket<P::Transport>, last_word: Option<&'static [u8]>, until: Instant },
     Closed,
+    HandedOver(Option<P::HandedOver>),
 }
 
 /// What a connection remembers beside its protocol.
@@ -106,6 +119,7 @@ enum Next {
     /// Read what is left, after a last word.
     Linger(&'static [u8]),
     Reset,
+    HandOver,
 }
 
 impl<P: Protocol> Connection<P> {
@@ -122,9 +136,9 @@ impl<P: Protocol> Connection<P> {
 }
 
 impl<P: Protocol> Future for Connection<P> {
-    type Output = ();
+    type Output = Option<P::HandedOver>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if !this.keeper.is_known {
             this.keeper.is_known = true;
@@ -146,7 +160,8 @@ impl<P: Protocol> Future for Connection<P> {
                     Poll::Pending => Next::Wait(Some(*until)),
                     Poll::Ready(()) => Next::Close,
                 },
-                Stage::Closed => return Poll::Ready(()),
+                Stage::Closed => return Poll::Ready(None),
+                Stage::HandedOver(to) => return Poll::Ready(to.take()),
             };
             match next {
                 Next::Drive => {}
@@ -182,6 +197,9 @@ fn drive<P: Protocol>(protocol: &mut P, cx: &mut Context<'_>) -> Poll<End> {
 impl<P: Protocol> Stage<P> {
     fn close(self, end: Next, declined: Option<OnUpgrade>, cx: &mut Context<'_>) -> Self {
         let Self::Serving(protocol) = self else { return Self::Closed };
+        if matches!(end, Next::HandOver) {
+            return Self::HandedOver(protocol.hand_over());
+        }
         match (end, protocol.into_socket(declined)) {
             (Next::Linger(last_word), Some(socket)) => {
                 Self::Closing { socket, last_word: Some(last_word), until: Instant::now() + LINGER }
@@ -201,6 +219,9 @@ impl<P: Protocol> Stage<P> {
 
 impl Keeper {
     fn next<P: Protocol>(&mut self, protocol: &mut P, time_is_up: bool) -> Next {
+        if self.signals.is_http2() {
+            return Next::HandOver;
+        }
         let mut reading = None;
         let mut now = || *reading.get_or_insert_with(Instant::now);
         let seen = self.signals.look();

@@ -48,18 +48,31 @@
 //!
 //! # What a service sees
 //!
-//! HTTP/1.1 requests, each with a [`RequestContext`](crate::RequestContext) in its extensions that holds the
+//! HTTP/1.1 and HTTP/2 requests, each with a [`RequestContext`](crate::RequestContext) in its extensions that holds the
 //! [`Connection`](crate::Connection), and with a [`ServeBody`]. Upgrades work through `hyper::upgrade::on`, which
-//! [`ProxyService`](crate::proxy::ProxyService) does for WebSocket; an upgraded connection keeps its place in the limits,
+//! [`ProxyService`](crate::proxy::ProxyService) does for WebSocket over HTTP/1.1; an upgraded connection keeps its place in the limits,
 //! has no more timeouts, and is waited for by a drain, no longer than its grace.
 //!
-//! Interim answers (102, 103) go out through the [`InterimSink`](crate::InterimSink) in an HTTP/1.1 request's context.
+//! Interim answers (102, 103) go out through the [`InterimSink`](crate::InterimSink) in a request's context, but for HTTP/1.0.
+//!
+//! # HTTP/2
+//!
+//! Over TLS the handshake settles which HTTP is spoken (ALPN, RFC 7301). A plain connection that begins as HTTP/2 does (prior
+//! knowledge, RFC 9113 section 3.3) is served so; its first bytes have the same time as a request's head. The timeouts and limits are those of HTTP/1.1, by request where
+//! that makes sense: a body that stops or drips, and an answer that its client gives no room for, cost their stream and no
+//! other. An idle connection is told (GOAWAY) and closed; a drain tells every connection, and what has begun is finished.
+//!
+//! A malformed request (RFC 9113 section 8.1.1) is a stream error, `PROTOCOL_ERROR`: pseudo-header fields that are unknown,
+//! repeated, missing or out of place, names in upper case, fields of the connection, `TE` with more than `trailers`, control
+//! characters, white space around a value, a path without its slash, DATA that `Content-Length` belies. Cookies that came in
+//! pieces are joined. A client that resets what it asked for, or sends frames without use, without end, or sections that
+//! unpack to four times what a head may be, loses its connection (`ENHANCE_YOUR_CALM`).
 //!
 //! # What the server answers by itself
 //!
 //! | answer | when | form |
 //! |---|---|---|
-//! | 400, 414, 431 | the request is not HTTP/1.1, or its head is too long | bare |
+//! | 400, 414, 431 | the request is not HTTP/1.1, or its head is too long (over HTTP/2 too) | bare |
 //! | 408 | a head that began does not come to its end in time | bare |
 //! | 400 | `Content-Length` beside `Transfer-Encoding`, or more than once | problem document |
 //! | 413 | `Content-Length` is beyond the limit on bodies | problem document |
@@ -75,9 +88,9 @@
 //! well formed and still ambiguous, such as the target and the Host, is for the service:
 //! [`StrictLayer`](crate::strict::StrictLayer) refuses it.
 //!
-//! After each of them the connection is closed; what the client still sends is read for up to 5 s, so that the answer is
+//! Over HTTP/1.1, after each of them the connection is closed; what the client still sends is read for up to 5 s, so that the answer is
 //! not lost to a reset. An error of the service is counted and not told to the client; a service that wants to say more
-//! answers with a response. A panic costs its own connection and nothing else. Where an HTTP/1.0 answer without a length
+//! answers with a response. A panic costs its own connection, over HTTP/2 its own stream, and nothing else. Where an HTTP/1.0 answer without a length
 //! is cut short, the connection is reset, since a plain close would look like its end.
 
 mod adapter;
@@ -91,10 +104,12 @@ mod entrance;
 mod error;
 mod framing;
 mod handle;
+mod http2;
 mod interim;
 mod listen;
 mod listener;
 mod opening;
+mod preface;
 mod proxy_protocol;
 mod redirect;
 mod seat;

@@ -16,6 +16,7 @@ use super::body::ServeBody;
 use super::connection::{Connection as Driver, Http1};
 use super::counters::Counters;
 use super::deadlines::Deadlines;
+use super::http2::{App, Http2};
 use super::settings::Settings;
 use super::signals::Signals;
 use super::socket::{Socket, Transport};
@@ -49,19 +50,32 @@ where
     B::Data: From<Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    /// Serves HTTP, which begins with the next byte of `transport`.
-    pub(super) fn serve<T: Transport>(self, transport: T, connection: Connection, _alpn: Alpn) {
-        let signals = Arc::new(Signals::new(self.counters));
-        let socket = Socket::new(transport, signals.clone(), self.ticket);
+    /// Serves HTTP, which begins with the next byte of `transport`: the one that the handshake agreed on, or that its first
+    /// bytes are of.
+    pub(super) fn serve<T: Transport>(self, transport: T, connection: Connection, alpn: Alpn) {
+        let Self { service, settings, http, counters, drain, ticket, accepted } = self;
+        let signals = Arc::new(Signals::new(counters));
+        let mut socket = Socket::new(transport, signals.clone(), ticket);
+        if alpn == Alpn::Http2 {
+            socket.is_http2();
+            let app = App { service, connection, settings };
+            tokio::spawn(Http2::new(socket, app, signals, drain.notified_owned(), accepted));
+            return;
+        }
         let adapter = Adapter {
-            service: RefCell::new(self.service),
-            connection,
-            max_body_bytes: self.settings.max_body_bytes,
+            service: RefCell::new(service),
+            connection: connection.clone(),
+            max_body_bytes: settings.max_body_bytes,
             signals: signals.clone(),
         };
-        let http: Http1<_, _> = self.http.serve_connection(TokioIo::new(socket), adapter).with_upgrades();
-        let deadlines = Deadlines::new(self.settings.timeouts, self.accepted);
-        let drain = self.drain.notified_owned();
-        tokio::spawn(Driver::new(http, signals, drain, deadlines, self.accepted));
+        let http: Http1<_, _> = http.serve_connection(TokioIo::new(socket), adapter).with_upgrades();
+        let deadlines = Deadlines::new(settings.timeouts, accepted);
+        let driver = Driver::new(http, signals.clone(), drain.clone().notified_owned(), deadlines, accepted);
+        tokio::spawn(async move {
+            let Some((socket, adapter)) = driver.await else { return };
+            let app = App { service: adapter.service.into_inner(), connection, settings };
+            // In a box: HTTP/1.1 connections, which wait in this task too, need not be as large.
+            Box::pin(Http2::new(socket, app, signals, drain.notified_owned(), accepted)).await;
+        });
     }
 }

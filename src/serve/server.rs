@@ -161,6 +161,19 @@ impl Server {
         self
     }
 
+    /// How many requests an HTTP/2 client may have in flight on one connection; at least 1. Default: 128.
+    pub fn http2_max_streams(mut self, streams: u32) -> Self {
+        self.settings.max_streams = streams.max(1);
+        self
+    }
+
+    /// How long an HTTP/2 client with requests in flight may send nothing before it is asked whether it is there (a PING);
+    /// with no answer within 20 s, its connection is closed. `None` never asks. Default: 30 s.
+    pub fn http2_ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.settings.pings.interval = interval.into();
+        self
+    }
+
     /// Starts the workers, and returns when all of them serve.
     ///
     /// `service` is called once on each worker's thread, with the worker's number from 0, inside the worker's runtime, so

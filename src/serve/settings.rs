@@ -10,6 +10,16 @@ pub(super) struct Settings {
     pub(super) max_body_bytes: Option<u64>,
     pub(super) max_connections: Option<usize>,
     pub(super) max_connections_per_ip: Option<usize>,
+    /// At once, on one HTTP/2 connection.
+    pub(super) max_streams: u32,
+    pub(super) pings: Pings,
+}
+
+/// When an HTTP/2 client that says nothing is asked whether it is there, and how long it may take to answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pings {
+    pub(super) interval: Option<Duration>,
+    pub(super) timeout: Duration,
 }
 
 /// How long a client may take. `None` is for ever.
@@ -35,7 +45,15 @@ impl Default for Settings {
             max_body_bytes: Some(10 << 20),
             max_connections: Some(10_000),
             max_connections_per_ip: None,
+            max_streams: 128,
+            pings: Pings::default(),
         }
+    }
+}
+
+impl Default for Pings {
+    fn default() -> Self {
+        Self { interval: Some(Duration::from_secs(30)), timeout: Duration::from_secs(20) }
     }
 }
 

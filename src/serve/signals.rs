@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
+use futures_util::task::AtomicWaker;
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
 
@@ -31,6 +32,8 @@ pub(super) struct Signals {
     eof_released: AtomicBool,
     /// The first request, counted from 0, whose framing is in doubt; `u64::MAX` when there is none.
     doubtful_from: AtomicU64,
+    /// The connection began as HTTP/2 does.
+    is_http2: AtomicBool,
     /// The protocol was switched.
     is_tunnel: AtomicBool,
     /// Requests that were handed to the service so far.
@@ -43,6 +46,8 @@ pub(super) struct Signals {
     body_bytes: AtomicU64,
     /// Reads fail from now on: the body came too slowly.
     body_too_slow: AtomicBool,
+    /// Whoever waits for a piece of a body that nothing but this wakes: an HTTP/2 stream's.
+    body_waker: AtomicWaker,
     /// Nothing more can be read from this connection: it closes after the answer.
     must_close: AtomicBool,
     /// Part of a request may never be read.
@@ -81,6 +86,10 @@ impl Signals {
     /// The worker's, which every part of a connection may have something to add to.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(super) fn shared_counters(&self) -> Arc<Counters> {
+        self.counters.clone()
     }
 
     /// Reads the signals, and takes back those that say "since the last look".
@@ -146,7 +155,17 @@ impl Signals {
         self.doubtful_from.store(request, Relaxed);
     }
 
-    /// The connection speaks no HTTP any more.
+    /// The preface of HTTP/2 is there: messages begin and end elsewhere from now on.
+    pub(super) fn preface_came(&self) {
+        self.is_http2.store(true, Relaxed);
+        self.is_tunnel.store(true, Relaxed);
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
+    }
+
+    /// The connection speaks no HTTP/1.1, or no more.
     pub(super) fn is_tunnel(&self) -> bool {
         self.is_tunnel.load(Relaxed)
     }
@@ -213,6 +232,17 @@ impl Signals {
         self.ends_with_connection.load(Relaxed) && (self.is_serving() || self.answer_cut.load(Relaxed))
     }
 
+    /// What was written may not have arrived, and the client is not to take the end for a whole answer.
+    pub(super) fn reset_when_closed(&self) {
+        self.ends_with_connection.store(true, Relaxed);
+        self.answer_cut.store(true, Relaxed);
+    }
+
+    /// The service holds a request body that has not ended.
+    pub(super) fn body_is_open(&self) -> bool {
+        self.body_open.load(Relaxed)
+    }
+
     pub(super) fn close_after_answer(&self) {
         self.must_close.store(true, Relaxed);
     }
@@ -248,12 +278,27 @@ impl Signals {
         self.unread_input.store(!complete, Relaxed);
         if !self.is_serving() {
             self.head_begun.store(false, Relaxed);
+            // An answer was over before; its HTTP/2 stream has waited for this.
+            if let Some(task) = self.task.get() {
+                task.wake_by_ref();
+            }
         }
+    }
+
+    /// The body of an HTTP/2 stream is handed to the service.
+    pub(super) fn body_began(&self) {
+        self.body_open.store(true, Relaxed);
     }
 
     pub(super) fn fail_body(&self) {
         self.body_too_slow.store(true, Relaxed);
         self.close_after_answer();
+        self.body_waker.wake();
+    }
+
+    /// `waker` is to be woken when the body [fails](Self::fail_body).
+    pub(super) fn register_body(&self, waker: &Waker) {
+        self.body_waker.register(waker);
     }
 
     pub(super) fn body_is_too_slow(&self) -> bool {

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::admission::Ticket;
 use super::framing::FramingWatch;
+use super::preface::{Opening, Preface};
 use super::signals::Signals;
 
 /// What carries a connection.
@@ -41,6 +42,7 @@ impl Transport for TcpStream {
 pub(super) struct Socket<T: Transport> {
     transport: T,
     signals: Arc<Signals>,
+    preface: Preface,
     framing: FramingWatch,
     ticket: Ticket,
     /// No part of a message has been written that is not whole.
@@ -49,7 +51,14 @@ pub(super) struct Socket<T: Transport> {
 
 impl<T: Transport> Socket<T> {
     pub(super) fn new(transport: T, signals: Arc<Signals>, ticket: Ticket) -> Self {
-        Self { transport, signals, framing: FramingWatch::default(), ticket, between_messages: true }
+        let (preface, framing) = (Preface::default(), FramingWatch::default());
+        Self { transport, signals, preface, framing, ticket, between_messages: true }
+    }
+
+    /// It is known what this connection speaks before its first byte.
+    pub(super) fn is_http2(&mut self) {
+        self.preface = Preface::known();
+        self.signals.preface_came();
     }
 
     pub(super) fn reset_when_dropped(&self) {
@@ -100,6 +109,53 @@ impl<T: Transport> Socket<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Finds out from the first bytes which HTTP this is. Of HTTP/2 the protocol that reads here is given none: the task
+    /// takes the socket away from it.
+    fn poll_opening(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+            let opening = match &buf.filled()[before..] {
+                // An end is for the protocol to make sense of.
+                [] => Opening::Http1 { held: false },
+                bytes => {
+                    self.signals.bytes_arrived();
+                    self.preface.look(bytes)
+                }
+            };
+            match opening {
+                Opening::Http1 { held: false } => return Poll::Ready(Ok(())),
+                Opening::Http1 { held: true } => {
+                    buf.set_filled(before);
+                    self.read_held(buf);
+                    return Poll::Ready(Ok(()));
+                }
+                Opening::Undecided => buf.set_filled(before),
+                Opening::Http2 => {
+                    buf.set_filled(before);
+                    self.signals.preface_came();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Reads again what was held back. False when there is nothing.
+    #[inline]
+    fn read_held(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let held = self.preface.held();
+        if held.is_empty() {
+            return false;
+        }
+        let length = held.len().min(buf.remaining());
+        buf.put_slice(&held[..length]);
+        held.drain(..length);
+        if held.is_empty() {
+            *held = Vec::new();
+        }
+        true
+    }
+
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = self.signals.interim().poll_write(&mut self.transport, cx);
         self.written(result)
@@ -115,7 +171,11 @@ impl<T: Transport> AsyncRead for Socket<T> {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        if !self.preface.is_decided() {
+            ready!(self.poll_opening(cx, buf))?;
+        } else if !self.read_held(buf) {
+            ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        }
         if buf.filled().len() > before {
             self.signals.bytes_arrived();
             if !self.signals.is_tunnel()

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::HeaderValue;
 
 /// The value of `Date` right now.
-pub(super) fn now() -> HeaderValue {
+pub(crate) fn now() -> HeaderValue {
     thread_local! {
         static WRITTEN: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
     }

@@ -1,0 +1,95 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use futures_util::task::AtomicWaker;
+
+use super::frames::Frames;
+
+/// What the parts of one HTTP/2 connection tell its task.
+///
+/// All of them run on one thread, but for what a service has moved to another; so these are plain loads and stores.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    open: AtomicUsize,
+    /// Requests that their client gave up before there was an answer.
+    given_up: AtomicU64,
+    useful: AtomicU64,
+    idle: AtomicU64,
+    /// Reads that brought something.
+    reads: AtomicU64,
+    is_within: AtomicBool,
+    has_ended: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Shared {
+    pub(super) fn register(&self, waker: &std::task::Waker) {
+        self.task.register(waker);
+    }
+
+    /// A request, until what is returned is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Relaxed);
+        Open(self.clone())
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    pub(super) fn given_up(&self) -> u64 {
+        self.given_up.load(Relaxed)
+    }
+
+    pub(super) fn received(&self, frames: Frames, is_within: bool) {
+        self.reads.fetch_add(1, Relaxed);
+        self.useful.fetch_add(frames.useful.into(), Relaxed);
+        self.idle.fetch_add(frames.idle.into(), Relaxed);
+        self.is_within.store(is_within, Relaxed);
+    }
+
+    /// The frames since the last look: those that were of use, in either direction, and those that were not.
+    pub(super) fn take_frames(&self) -> (u64, u64) {
+        (self.useful.swap(0, Relaxed), self.idle.swap(0, Relaxed))
+    }
+
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Relaxed)
+    }
+
+    /// A frame of the client's is there in part.
+    pub(super) fn is_within(&self) -> bool {
+        self.is_within.load(Relaxed)
+    }
+
+    /// This side has said its last word.
+    pub(super) fn end(&self) {
+        self.has_ended.store(true, Relaxed);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Relaxed)
+    }
+}
+
+/// A request that is being served.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Shared>);
+
+impl Open {
+    pub(super) fn sent_data(&self) {
+        self.0.useful.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn was_given_up(&self) {
+        self.0.given_up.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        // The time without requests begins.
+        self.0.task.wake();
+    }
+}
