@@ -8,18 +8,25 @@ mod tokens;
 
 use std::hint::black_box;
 
+use bytes::Bytes;
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use http::Response;
 use http::header::AUTHORIZATION;
+use http_body_util::Full;
 use tower::{Layer, Service};
 use tower_gateway::auth::{Algorithm, AuthLayer, Issuer, Jwt};
+use tower_gateway::body::ResponseBody;
+use tower_gateway::cache::{CacheBody, CacheLayer};
+use tower_gateway::circuit_breaker::CircuitBreakerLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::rate_limit::{RateLimitHeaders, RateLimitLayer};
 use tower_gateway::request_id::RequestIdLayer;
+use tower_gateway::retry::RetryLayer;
 use tower_gateway::strict::StrictLayer;
 
-use support::{Answer, NoBody, block_on, request};
+use support::{Answer, NoBody, Origin, block_on, request};
 use tokens::Signer;
 
 type Request = http::Request<NoBody>;
@@ -89,9 +96,56 @@ cost!(token => with_token(|_| Answer));
 cost!(auth_remembered => with_token(|jwt| AuthLayer::new(jwt).layer(Answer)));
 cost!(auth_verified => with_token(|jwt| AuthLayer::new(jwt.cache(0, 0)).layer(Answer)));
 
+/// An answer of 1 KiB with seven fields, fresh for an hour.
+fn page() -> Response<Full<Bytes>> {
+    let fields = [
+        ("content-type", "application/json"),
+        ("content-length", "1024"),
+        ("cache-control", "max-age=3600"),
+        ("etag", "\"0123456789abcdef\""),
+        ("server", "origin"),
+        ("vary", "accept-encoding"),
+        ("x-content-type-options", "nosniff"),
+    ];
+    let response = fields.iter().fold(Response::builder(), |response, (name, value)| response.header(*name, *value));
+    response.body(Full::from(vec![7; 1024])).expect("a response")
+}
+
+/// A cache whose origin has answered once, and a request for the same.
+fn stored() -> (impl Service<Request, Response = Cached, Error = std::convert::Infallible>, Request) {
+    let origin = tower::service_fn(|_: Request| std::future::ready(Ok(page())));
+    let layer = CacheLayer::new().x_cache(true);
+    // What is stored is dropped by nobody while it is measured.
+    std::mem::forget(layer.clone());
+    let mut service = layer.layer(origin);
+    for expected in ["MISS", "HIT"] {
+        let answer = block_on(service.call(request())).expect("an answer");
+        assert_eq!(answer.headers()["x-cache"], expected);
+        read(answer);
+    }
+    (service, request())
+}
+
+type Cached = Response<ResponseBody<CacheBody<Full<Bytes>>>>;
+
+fn read(response: Cached) -> usize {
+    use http_body_util::BodyExt;
+    block_on(response.into_body().collect()).expect("a body").to_bytes().len()
+}
+
+#[library_benchmark]
+#[bench::request(stored())]
+fn cache_hit<S: Service<Request, Response = Cached>>((mut service, request): (S, Request)) -> usize {
+    block_on(service.call(black_box(request))).map_or(0, read)
+}
+
+cost!(client, Origin);
+cost!(circuit_breaker, CircuitBreakerLayer::new().layer(Origin));
+cost!(retry, RetryLayer::new().layer(Origin));
+
 library_benchmark_group!(
     name = layers;
     benchmarks = none, client_ip, ip_filter, request_id, strict, proxy, stack, rate_limit, rate_limit_silent, token,
-        auth_remembered, auth_verified
+        auth_remembered, auth_verified, cache_hit, client, circuit_breaker, retry
 );
 main!(library_benchmark_groups = layers);

@@ -3,39 +3,18 @@
 
 mod support;
 
-use std::future::{Ready, ready};
 use std::hint::black_box;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderName, HeaderValue, Request, Response};
-use http_body_util::Empty;
+use http::{HeaderName, HeaderValue};
 use tower::{Layer, Service};
 use tower_gateway::circuit_breaker::CircuitBreakerLayer;
 use tower_gateway::retry::RetryLayer;
 use tower_gateway::upstream::{Balance, HashBy, Upstream};
-use tower_gateway::{Head, Share, UpstreamError};
+use tower_gateway::{Head, Share};
 
-use support::{NoBody, block_on, request};
-
-/// Answers at once, and could fail.
-#[derive(Clone)]
-struct Answer;
-
-impl<B> Service<Request<B>> for Answer {
-    type Response = Response<NoBody>;
-    type Error = UpstreamError;
-    type Future = Ready<Result<Self::Response, UpstreamError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<B>) -> Self::Future {
-        ready(Ok(Response::new(Empty::new())))
-    }
-}
+use support::{Origin, block_on, request};
 
 fn breakers() -> [(&'static str, CircuitBreakerLayer); 3] {
     [
@@ -63,6 +42,22 @@ fn breaker(criterion: &mut Criterion) {
         });
     }
     group.bench_function("the_clock_alone", |bencher| bencher.iter(Instant::now));
+    // What eight threads cost that share nothing.
+    group.bench_function("the_clock_alone/8_threads", |bencher| {
+        bencher.iter_custom(|calls| {
+            let begin = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        for _ in 0..calls {
+                            black_box(Instant::now());
+                        }
+                    });
+                }
+            });
+            begin.elapsed() * 2 / 8
+        });
+    });
     group.finish();
 }
 
@@ -80,10 +75,10 @@ fn layers(criterion: &mut Criterion) {
             });
         };
     }
-    call!("none", Answer);
-    call!("circuit_breaker", CircuitBreakerLayer::new().layer(Answer));
-    call!("retry", RetryLayer::new().layer(Answer));
-    call!("retry_and_circuit_breaker", RetryLayer::new().layer(CircuitBreakerLayer::new().layer(Answer)));
+    call!("none", Origin);
+    call!("circuit_breaker", CircuitBreakerLayer::new().layer(Origin));
+    call!("retry", RetryLayer::new().layer(Origin));
+    call!("retry_and_circuit_breaker", RetryLayer::new().layer(CircuitBreakerLayer::new().layer(Origin)));
     group.finish();
 }
 

@@ -15,7 +15,7 @@ use tower_gateway::ip_filter::IpFilterLayer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::strict::StrictLayer;
-use tower_gateway::{Connection, RequestContext};
+use tower_gateway::{Connection, RequestContext, UpstreamError};
 
 pub type NoBody = Empty<Bytes>;
 
@@ -29,6 +29,24 @@ impl<B> Service<Request<B>> for Answer {
     type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        ready(Ok(Response::new(Empty::new())))
+    }
+}
+
+/// The end of a client stack: answers as [`Answer`] does, and could fail.
+#[derive(Clone, Debug)]
+pub struct Origin;
+
+impl<B> Service<Request<B>> for Origin {
+    type Response = Response<NoBody>;
+    type Error = UpstreamError;
+    type Future = Ready<Result<Self::Response, UpstreamError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
     }
 

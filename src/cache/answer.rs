@@ -8,14 +8,14 @@ use http::{Response, StatusCode, response};
 
 use super::ask::Ask;
 use super::body::CacheBody;
-use super::entry::{StoredBody, StoredHead};
+use super::entry::{StoredBody, StoredHead, Teller};
 use super::found::{Found, FoundBody};
 use super::policy::conditional::{self, NOT_IN_A_304};
 use super::policy::range::{self, Answer};
 use super::settings::Settings;
-use super::status::{self, CACHE_STATUS, Handling, X_CACHE};
+use super::status::{self, CACHE_STATUS, Handling};
 use crate::body::ResponseBody;
-use crate::{Head, Reason, Rejection, RequestContext};
+use crate::{CacheOutcome, Head, Reason, Rejection, RequestContext};
 
 /// The body of every answer that comes out of a cache.
 pub(super) type Body<R> = ResponseBody<CacheBody<R>>;
@@ -30,57 +30,68 @@ impl<St> Settings<St> {
         mut handling: Handling<'a>,
         appends: bool,
     ) {
-        if let Some(context) = context {
-            context.set_cache_outcome(handling.outcome);
-        }
-        self.shared.counters.count(handling.outcome);
-        // Room that was made for it, under another setting.
-        if !self.x_cache && headers.get(X_CACHE).is_some_and(|value| value == "-") {
-            headers.remove(X_CACHE);
-        }
+        self.note(context, handling.outcome);
         handling.key = key.filter(|_| self.shows_key);
         handling.describe(headers, &self.name, self.x_cache, appends);
     }
 
+    fn note(&self, context: Option<&RequestContext>, outcome: CacheOutcome) {
+        if let Some(context) = context {
+            context.set_cache_outcome(outcome);
+        }
+        self.shared.counters.count(outcome);
+    }
+
     /// The answer that `found` is to this request. `None` when it can no longer be read from its beginning.
-    pub(super) fn answer<R>(
+    pub(super) fn answer<'a, R>(
         &self,
-        found: &Found,
-        ask: &Ask,
+        found: Found,
+        ask: &'a Ask,
         request: &HeaderMap,
         age: u64,
-        mut handling: Handling<'_>,
+        mut handling: Handling<'a>,
     ) -> Option<Response<Body<R>>> {
-        let body = match &found.body {
-            _ if ask.is_head => CacheBody::stored(&StoredBody::new(Vec::new(), None)),
-            FoundBody::Stored(body) => CacheBody::stored(body),
-            FoundBody::Arriving(stream) => CacheBody::arriving(stream.reader()?),
+        let (head, body) = (&*found.head, found.body);
+        let arriving = match &body {
+            FoundBody::Arriving(stream) if !ask.is_head => Some(stream.reader()?),
+            _ => None,
         };
-        let head = &*found.head;
-        let mut parts = found.head.into_parts();
-        status::set(&mut parts.headers, AGE, status::number(age));
         let terms = &head.terms;
         handling.ttl = Some(i64::try_from(terms.lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(age));
-        self.tell(ask.context.as_ref(), Some(ask.key.as_str()), &mut parts.headers, handling, head.has_status);
+        handling.key = self.shows_key.then(|| ask.key.as_str());
+        self.note(ask.context.as_ref(), handling.outcome);
+        let write = |headers: &mut HeaderMap| {
+            headers.insert(AGE, status::number(age));
+            handling.describe(headers, &self.name, self.x_cache, head.has_status);
+        };
+        let mut parts = Response::new(()).into_parts().0;
+        parts.status = head.status;
+        parts.headers = match handling.is_hit_alone() {
+            true => head.fields_of_a_hit(age, &Teller { name: &self.name, x_cache: self.x_cache }, write),
+            false => head.fields_with(write),
+        };
 
         if ask.if_modified
             && conditional::is_not_modified(request, head.status, &head.headers, head.times.received_date)
         {
-            drop(body);
             return Some(not_modified(parts));
         }
-        if let (Some(wanted), FoundBody::Stored(body)) = (ask.range, &found.body)
-            && conditional::range_applies(request, &head.headers)
-            && let Some(partial) = ranged(&mut parts, head, body, wanted)
-        {
-            return Some(Response::from_parts(parts, ResponseBody::inner(partial)));
-        }
-        if ask.is_head
-            && let FoundBody::Stored(body) = &found.body
-            && !parts.headers.contains_key(CONTENT_LENGTH)
-        {
-            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
-        }
+        let body = match (arriving, body) {
+            (Some(reader), _) => CacheBody::arriving(reader),
+            (None, FoundBody::Arriving(_)) => CacheBody::nothing(),
+            (None, FoundBody::Stored(body)) => {
+                if let Some(wanted) = ask.range
+                    && conditional::range_applies(request, &head.headers)
+                    && let Some(partial) = ranged(&mut parts, head, &body, wanted)
+                {
+                    return Some(Response::from_parts(parts, ResponseBody::inner(partial)));
+                }
+                if ask.is_head && !parts.headers.contains_key(CONTENT_LENGTH) {
+                    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
+                }
+                if ask.is_head { CacheBody::nothing() } else { CacheBody::stored(body) }
+            }
+        };
         Some(Response::from_parts(parts, ResponseBody::inner(body)))
     }
 

@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{Method, Request};
 
 use super::key::{Key, Target};
-use super::policy::conditional;
 use super::policy::directives::RequestDirectives;
 use super::policy::invalidation;
 use super::policy::range::{self, Wanted};
-use super::policy::storable::Asked;
 use super::settings::{Authenticated, Settings};
 use crate::{Head, Identity, RequestContext};
 
@@ -45,7 +46,8 @@ pub(super) struct Ask {
 
 impl Class {
     pub(super) fn of<St, B>(settings: &Settings<St>, request: &Request<B>) -> Self {
-        if !settings.gate.applies(request) || switches_protocols(request.headers()) {
+        let (headers, has) = (request.headers(), Present::of(request.headers()));
+        if !settings.gate.applies(request) || has.switches_protocols() {
             return Self::Untouched;
         }
         let method = request.method();
@@ -59,26 +61,23 @@ impl Class {
             // Whoever writes, what is stored is no longer so.
             None => (None, false),
         };
-        if matches!(*method, Method::OPTIONS | Method::TRACE)
-            || (invalidation::is_safe(method) && has_body(request.headers()))
-        {
+        if matches!(*method, Method::OPTIONS | Method::TRACE) || (invalidation::is_safe(method) && has.body(headers)) {
             return Self::Bypass;
         }
         let is_authenticated = context.is_some_and(|context| context.identity().is_some());
-        let target = Target::of(request.uri(), request.headers(), context);
-        let headers = request.headers();
+        let target = Target::of(request.uri(), headers, context);
         let ask = Ask {
             key: settings.keys.key(&target, &Head::of(request), subject),
             is_head: *method == Method::HEAD,
-            directives: if settings.heeds_clients {
+            directives: if settings.heeds_clients && has.directives {
                 RequestDirectives::of(headers)
             } else {
                 RequestDirectives::default()
             },
-            authorized: !is_authenticated && Asked::has_authorization(headers),
-            range: if *method == Method::GET { range::of_request(headers) } else { None },
-            if_modified: conditional::asks_if_modified(headers),
-            for_the_origin: conditional::is_for_the_origin(headers),
+            authorized: !is_authenticated && has.authorization,
+            range: if has.range && *method == Method::GET { range::of_request(headers) } else { None },
+            if_modified: has.if_modified,
+            for_the_origin: has.for_the_origin,
             stores,
             context: context.cloned(),
             now: settings.clock.now(),
@@ -97,12 +96,51 @@ fn subject(rule: Authenticated, context: Option<&RequestContext>) -> Option<Opti
     }
 }
 
-/// A handshake for another protocol: its answer is not one to keep.
-fn switches_protocols(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE) && headers.contains_key(CONNECTION)
+/// What the fields of a request are about, by their names: one walk over them in the place of a look-up for each that matters.
+#[derive(Default)]
+struct Present {
+    upgrade: bool,
+    connection: bool,
+    transfer_encoding: bool,
+    content_length: bool,
+    /// `Cache-Control`, or `Pragma` in its place.
+    directives: bool,
+    authorization: bool,
+    range: bool,
+    /// Conditions that ask for no more than a 304.
+    if_modified: bool,
+    /// Conditions that only the origin can evaluate (RFC 9111 section 4.3.2).
+    for_the_origin: bool,
 }
 
-/// A body whose meaning nobody has defined for these methods, and which is not read here, may decide on the answer.
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut own = Self::default();
+        for name in headers.keys() {
+            match *name {
+                UPGRADE => own.upgrade = true,
+                CONNECTION => own.connection = true,
+                TRANSFER_ENCODING => own.transfer_encoding = true,
+                CONTENT_LENGTH => own.content_length = true,
+                CACHE_CONTROL | PRAGMA => own.directives = true,
+                AUTHORIZATION => own.authorization = true,
+                RANGE => own.range = true,
+                IF_NONE_MATCH | IF_MODIFIED_SINCE => own.if_modified = true,
+                IF_MATCH | IF_UNMODIFIED_SINCE => own.for_the_origin = true,
+                _ => {}
+            }
+        }
+        own
+    }
+
+    /// A handshake for another protocol: its answer is not one to keep.
+    fn switches_protocols(&self) -> bool {
+        self.upgrade && self.connection
+    }
+
+    /// A body whose meaning nobody has defined for these methods, and which is not read here, may decide on the answer.
+    fn body(&self, headers: &HeaderMap) -> bool {
+        self.transfer_encoding
+            || (self.content_length && headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
+    }
 }

@@ -48,10 +48,13 @@ impl<B> CacheBody<B> {
     }
 
     /// The whole of a stored body.
-    pub(super) fn stored(body: &StoredBody) -> Self {
-        let slice =
-            Slice { chunks: body.chunks.clone(), next: 0, skip: 0, left: body.length, trailers: body.trailers.clone() };
+    pub(super) fn stored(body: StoredBody) -> Self {
+        let slice = Slice { chunks: body.chunks, next: 0, skip: 0, left: body.length, trailers: body.trailers };
         Self { kind: Kind::Stored { slice } }
+    }
+
+    pub(super) fn nothing() -> Self {
+        Self::stored(StoredBody::default())
     }
 
     /// Some bytes of a stored body, which lie within it.

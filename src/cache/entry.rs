@@ -4,24 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderName, HeaderValue};
-use http::{StatusCode, response};
 
 use super::key::Key;
 use super::policy::age;
 use super::policy::range::{self, Part};
 use super::policy::reuse::Terms;
 use super::policy::vary::{self, Nominated};
-use super::status::{CACHE_STATUS, X_CACHE};
+use super::status::CACHE_STATUS;
 
 /// The head of a stored response, and what was settled when it was stored.
 #[derive(Debug)]
 pub(super) struct StoredHead {
     pub(super) key: Key,
     pub(super) status: StatusCode,
-    /// With room for the fields that each answer adds, so that adding them moves nothing.
+    /// As they came, with a date, and without the age.
     pub(super) headers: HeaderMap,
+    dressed: ArcSwapOption<Dressed>,
     /// A cache nearer to the origin has left its own `Cache-Status`.
     pub(super) has_status: bool,
     pub(super) vary: Box<[Nominated]>,
@@ -30,6 +32,24 @@ pub(super) struct StoredHead {
     pub(super) times: Times,
     pub(super) tags: Box<[Box<str>]>,
     pub(super) purges_seen: PurgesSeen,
+}
+
+/// How many fields an answer adds: `Age`, `Cache-Status`, `X-Cache`.
+const ADDED: usize = 3;
+
+/// The fields of the last hit, and for which others they are the same.
+#[derive(Debug)]
+struct Dressed {
+    age: u64,
+    name: Arc<str>,
+    x_cache: bool,
+    headers: HeaderMap,
+}
+
+/// By whose settings an answer tells of the cache.
+pub(super) struct Teller<'a> {
+    pub(super) name: &'a Arc<str>,
+    pub(super) x_cache: bool,
 }
 
 /// When a response came. Residence is measured by a clock that never steps.
@@ -88,24 +108,15 @@ impl StoredHead {
     ) -> Self {
         let tags = tags(&headers);
         let has_status = headers.contains_key(CACHE_STATUS);
-        make_room(&mut headers, has_status, times.received_date);
-        Self { key, status, headers, has_status, vary, terms, part, times, tags, purges_seen: PurgesSeen::default() }
-    }
-
-    /// The fields as they came, without the room that was made.
-    pub(super) fn own_headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        headers.remove(X_CACHE);
         headers.remove(AGE);
-        if !self.has_status {
-            headers.remove(CACHE_STATUS);
-        }
-        headers
+        put_date(&mut headers, times.received_date);
+        let (dressed, purges_seen) = (ArcSwapOption::empty(), PurgesSeen::default());
+        Self { key, status, headers, dressed, has_status, vary, terms, part, times, tags, purges_seen }
     }
 
     /// The same of another part, or of the whole when there is nothing that it lacks.
     pub(super) fn with_part(&self, part: Part) -> Option<Self> {
-        let mut headers = self.own_headers();
+        let mut headers = self.headers.clone();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.length()));
         let whole = range::is_whole(&part);
         let status = if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
@@ -118,37 +129,53 @@ impl StoredHead {
         Some(Self::new(self.key.clone(), status, headers, self.vary.clone(), self.terms, part, self.times))
     }
 
-    pub(super) fn into_parts(self: &Arc<Self>) -> response::Parts {
-        let mut parts = response::Response::new(()).into_parts().0;
-        parts.status = self.status;
-        parts.headers = self.headers.clone();
-        parts
+    /// The fields of an answer that is a hit of this age. What `write` adds to them is the same for a second, in which it is
+    /// written once: the others copy it.
+    pub(super) fn fields_of_a_hit(&self, age: u64, by: &Teller<'_>, write: impl FnOnce(&mut HeaderMap)) -> HeaderMap {
+        let dressed = self.dressed.load();
+        if let Some(dressed) = &*dressed
+            && dressed.age == age
+            && dressed.x_cache == by.x_cache
+            && Arc::ptr_eq(&dressed.name, by.name)
+        {
+            return dressed.headers.clone();
+        }
+        let headers = self.fields_with(write);
+        let (name, x_cache) = (by.name.clone(), by.x_cache);
+        self.dressed.store(Some(Arc::new(Dressed { age, name, x_cache, headers: headers.clone() })));
+        headers
+    }
+
+    /// The fields of an answer, with what `write` adds to them.
+    pub(super) fn fields_with(&self, write: impl FnOnce(&mut HeaderMap)) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.reserve(ADDED);
+        write(&mut headers);
+        headers
     }
 
     fn size(&self) -> usize {
         let fields: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum();
-        let vary: usize = self.vary.iter().map(|field| field.value.as_ref().map_or(0, |value| value.len()) + 64).sum();
+        let vary: usize =
+            self.vary.iter().map(|field| 2 * field.value.as_ref().map_or(0, |value| value.len()) + 80).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
-        size_of::<Self>() + self.key.as_str().len() + fields + vary + tags
+        // Once more for the slots of the last hit's fields, which share their bytes.
+        let dressed = size_of::<Dressed>() + (self.headers.len() + ADDED) * FIELD_OVERHEAD;
+        size_of::<Self>() + self.key.as_str().len() + fields + dressed + vary + tags
     }
 }
 
 /// What a field costs in a header map beside its bytes: its slot, its share of the index, and the values' own bookkeeping.
 const FIELD_OVERHEAD: usize = 160;
 
-fn make_room(headers: &mut HeaderMap, has_status: bool, received_date: i64) {
-    // RFC 9110 section 6.6.1: a response without a date is given that of its receipt.
+/// RFC 9110 section 6.6.1: a response without a date is given that of its receipt.
+fn put_date(headers: &mut HeaderMap, received_date: i64) {
     if !headers.contains_key(DATE) {
         let received = UNIX_EPOCH + Duration::from_secs(u64::try_from(received_date).unwrap_or(0));
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(received)) {
             headers.insert(DATE, date);
         }
-    }
-    headers.insert(AGE, HeaderValue::from_static("0"));
-    headers.insert(X_CACHE, HeaderValue::from_static("-"));
-    if !has_status {
-        headers.insert(CACHE_STATUS, HeaderValue::from_static("-"));
     }
 }
 
@@ -169,7 +196,7 @@ fn tags(headers: &HeaderMap) -> Box<[Box<str>]> {
 }
 
 /// The content of a stored response, in the pieces in which it came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct StoredBody {
     pub(super) chunks: Arc<[Bytes]>,
     pub(super) length: u64,

@@ -130,11 +130,11 @@ where
     ) -> Self {
         match settings.decide(record, &ask, request.headers()) {
             Decision::Serve(found, age, outcome) => {
-                let response = settings.answer(&found, &ask, request.headers(), age, Handling::of(outcome));
+                let response = settings.answer(found, &ask, request.headers(), age, Handling::of(outcome));
                 Self::Answered { response }
             }
             Decision::ServeAndRefresh(found, age, asking) => {
-                let response = settings.answer(&found, &ask, request.headers(), age, Handling::of(CacheOutcome::Stale));
+                let response = settings.answer(found, &ask, request.headers(), age, Handling::of(CacheOutcome::Stale));
                 background::refresh(settings, inner, request, ask, asking);
                 Self::Answered { response }
             }
@@ -180,7 +180,7 @@ where
                     && let Decision::Serve(found, age, outcome) = settings.decide(Some(record), &ask, request.headers())
                 {
                     drop(lead);
-                    let response = settings.answer(&found, &ask, request.headers(), age, Handling::of(outcome));
+                    let response = settings.answer(found, &ask, request.headers(), age, Handling::of(outcome));
                     return Self::Answered { response };
                 }
                 let mut plan = Plan::new(settings.clone(), ask, asking, &request);
@@ -218,13 +218,17 @@ where
                     && reuse::decide(&found.head.terms, age, &ask.directives) == Reuse::Fresh;
                 let handling =
                     Handling { forward: Some(Forward::UriMiss), collapsed: true, ..Handling::of(CacheOutcome::Hit) };
-                // None: the others have left meanwhile, and with them what was arriving.
-                let response = fits.then(|| settings.answer(&found, &ask, request.headers(), age, handling)).flatten();
-                if response.is_some() {
-                    settings.shared.counters.collapsed.fetch_add(1, Ordering::Relaxed);
-                    return Self::Answered { response };
+                if fits {
+                    // None: the others have left meanwhile, and with them what was arriving.
+                    let response = settings.answer(found, &ask, request.headers(), age, handling);
+                    if response.is_some() {
+                        settings.shared.counters.collapsed.fetch_add(1, Ordering::Relaxed);
+                        return Self::Answered { response };
+                    }
+                    None
+                } else {
+                    Some(found.head)
                 }
-                (!fits).then_some(found.head)
             }
             Some(Landing::Again) => None,
             // There is nothing to share, or it does not come: no more waiting.

@@ -145,7 +145,9 @@ impl KeyRules {
         let mut text = String::with_capacity(target.host.len() + target.path.len() + query + 32);
         text.push_str(if self.ignore_scheme { "http" } else { target.scheme });
         text.push_str("://");
-        text.extend(target.host.chars().map(|char| char.to_ascii_lowercase()));
+        let host = text.len();
+        text.push_str(target.host);
+        text[host..].make_ascii_lowercase();
         text.push_str(if target.path.is_empty() { "/" } else { target.path });
         if let Some(query) = target.query {
             self.push_query(&mut text, query);

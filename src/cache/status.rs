@@ -52,6 +52,11 @@ impl Handling<'_> {
         Self { outcome, forward: None, forward_status: None, ttl: None, stored: false, collapsed: false, key: None }
     }
 
+    /// True when there is nothing to tell but that it is a hit, and how long it is fresh.
+    pub(super) fn is_hit_alone(&self) -> bool {
+        self.outcome == CacheOutcome::Hit && self.forward.is_none() && !self.collapsed && self.key.is_none()
+    }
+
     /// Adds the fields to `headers`. `name` is this cache's; `appends` after those of caches nearer to the origin.
     pub(super) fn describe(&self, headers: &mut HeaderMap, name: &str, x_cache: bool, appends: bool) {
         let mut text = Line::<160>::default();
@@ -91,21 +96,12 @@ impl Handling<'_> {
             if appends {
                 headers.append(CACHE_STATUS, value);
             } else {
-                set(headers, CACHE_STATUS, value);
+                headers.insert(CACHE_STATUS, value);
             }
         }
         if x_cache {
-            set(headers, X_CACHE, HeaderValue::from_static(self.outcome.as_str()));
+            headers.insert(X_CACHE, HeaderValue::from_static(self.outcome.as_str()));
         }
-    }
-}
-
-/// Puts a value in the place of another, for which there is room in a stored head. `insert` makes room for one more first,
-/// whether it is needed or not.
-pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    match headers.get_mut(&name) {
-        Some(own) => *own = value,
-        None => drop(headers.insert(name, value)),
     }
 }
 

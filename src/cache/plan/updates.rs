@@ -22,7 +22,7 @@ impl<St: CacheStore> Plan<St> {
         {
             update.insert(DATE, now);
         }
-        let mut headers = entry.head.own_headers();
+        let mut headers = entry.head.headers.clone();
         fields::update(&mut headers, update);
         let (head, storable) = self.settled(entry.head.status, headers);
         let fresh = Entry { head: Arc::new(head), body: entry.body.clone() };

@@ -3,20 +3,10 @@
 use http::StatusCode;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED,
 };
 
 use super::date;
-
-/// True when the request has conditions that ask for no more than a 304.
-pub(in crate::cache) fn asks_if_modified(request: &HeaderMap) -> bool {
-    request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
-}
-
-/// True for conditions that only the origin can evaluate (RFC 9111 section 4.3.2).
-pub(in crate::cache) fn is_for_the_origin(request: &HeaderMap) -> bool {
-    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
-}
 
 /// True when the client has what is stored already, and a 304 will do. `received` is the second the response came.
 pub(in crate::cache) fn is_not_modified(

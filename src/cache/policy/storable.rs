@@ -1,6 +1,6 @@
 //! Whether a response may be stored at all (RFC 9111 section 3).
 
-use http::header::{AUTHORIZATION, CONTENT_LOCATION, HeaderMap, SET_COOKIE};
+use http::header::{CONTENT_LOCATION, HeaderMap, SET_COOKIE};
 use http::{Method, StatusCode, Uri};
 
 use super::directives::{RequestDirectives, ResponseDirectives};
@@ -17,12 +17,6 @@ pub(in crate::cache) struct Asked<'a> {
     pub(in crate::cache) directives: RequestDirectives,
     /// It carries `Authorization`, and nobody has stated who may have the answer.
     pub(in crate::cache) authorized: bool,
-}
-
-impl Asked<'_> {
-    pub(in crate::cache) fn has_authorization(headers: &HeaderMap) -> bool {
-        headers.contains_key(AUTHORIZATION)
-    }
 }
 
 /// Why a response is not stored.

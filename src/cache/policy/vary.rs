@@ -7,11 +7,46 @@ use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, Hea
 use super::directives::split_list;
 
 /// One field of the request that the response was chosen by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::cache) struct Nominated {
     pub(in crate::cache) name: HeaderName,
     /// Its lines as one, in their normal form. `None` where the request had none, which only another one without matches.
     pub(in crate::cache) value: Option<Box<[u8]>>,
+    /// The line as it came, where there was one. Whoever says the very same need not be brought into the normal form.
+    as_sent: Option<Box<[u8]>>,
+}
+
+/// As they are in their normal form.
+impl PartialEq for Nominated {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.value == other.value
+    }
+}
+
+impl Nominated {
+    /// In its normal form already.
+    pub(in crate::cache) fn stored(name: HeaderName, value: Option<Box<[u8]>>) -> Self {
+        Self { as_sent: value.clone(), name, value }
+    }
+
+    fn of(name: HeaderName, request: &HeaderMap) -> Self {
+        let value = normal(request, &name).map(|value| value.into());
+        let mut lines = request.get_all(&name).iter();
+        let as_sent = lines.next().filter(|_| lines.next().is_none()).map(|line| line.as_bytes().into());
+        Self { name, value, as_sent }
+    }
+
+    fn matches(&self, request: &HeaderMap) -> bool {
+        let mut lines = request.get_all(&self.name).iter();
+        match (&self.value, lines.next()) {
+            (None, None) => true,
+            (Some(value), Some(first)) => {
+                let same = self.as_sent.as_deref() == Some(first.as_bytes()) && lines.next().is_none();
+                same || normal(request, &self.name).is_some_and(|own| *own == **value)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// True when a response is chosen by more than fields: `*` anywhere in `Vary`.
@@ -28,8 +63,7 @@ pub(in crate::cache) fn nominated(response: &HeaderMap, request: &HeaderMap) -> 
     let mut names: Vec<_> = members(response).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
     names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
-    let nominate = |name: HeaderName| Nominated { value: normal(request, &name).map(|value| value.into()), name };
-    names.into_iter().map(nominate).collect()
+    names.into_iter().map(|name| Nominated::of(name, request)).collect()
 }
 
 /// What another request says in the same fields.
@@ -37,18 +71,12 @@ pub(in crate::cache) fn again<'a>(
     nominated: &'a [Nominated],
     request: &'a HeaderMap,
 ) -> impl Iterator<Item = Nominated> + 'a {
-    nominated.iter().map(|field| {
-        let name = field.name.clone();
-        Nominated { value: normal(request, &name).map(|value| value.into()), name }
-    })
+    nominated.iter().map(|field| Nominated::of(field.name.clone(), request))
 }
 
 /// True when `request` says the same in every field that a stored response was chosen by.
 pub(in crate::cache) fn matches(stored: &[Nominated], request: &HeaderMap) -> bool {
-    stored.iter().all(|field| match &field.value {
-        None => !request.contains_key(&field.name),
-        Some(value) => normal(request, &field.name).is_some_and(|own| *own == **value),
-    })
+    stored.iter().all(|field| field.matches(request))
 }
 
 /// The lines of a field as one, without differences that mean nothing (RFC 9111 section 4.1): how the list is broken into

@@ -69,7 +69,7 @@ impl Record {
 fn put_entry(bytes: &mut Vec<u8>, entry: &Entry, now: Instant) {
     let head = &entry.head;
     bytes.put_u16_le(head.status.as_u16());
-    put_fields(bytes, &head.own_headers());
+    put_fields(bytes, &head.headers);
     bytes.put_u32_le(head.vary.len() as u32);
     for field in &head.vary {
         put_bytes(bytes, field.name.as_str().as_bytes());
@@ -202,7 +202,7 @@ impl Reader {
         let name = HeaderName::from_bytes(&self.bytes()?).ok()?;
         let is_there = self.u8()? != 0;
         let value = self.bytes()?;
-        Some(Nominated { name, value: is_there.then(|| value.as_ref().into()) })
+        Some(Nominated::stored(name, is_there.then(|| value.as_ref().into())))
     }
 }
 
@@ -235,8 +235,8 @@ mod tests {
         let times = Times { requested: now, received: now, received_date: 784_111_777, initial_age: 3 };
         let terms = Terms { lifetime: 60, stale_if_error: 5, never_stale: true, ..Terms::default() };
         let vary = vec![
-            Nominated { name: HeaderName::from_static("a"), value: None },
-            Nominated { name: HeaderName::from_static("b"), value: Some(b"1".as_slice().into()) },
+            Nominated::stored(HeaderName::from_static("a"), None),
+            Nominated::stored(HeaderName::from_static("b"), Some(b"1".as_slice().into())),
         ];
         let fields = headers(&[("etag", "\"a\""), ("x", "1"), ("x", "2"), ("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
         let part = Some(Part { first: 2, last: 8, total: None, short_of: None });
@@ -255,7 +255,7 @@ mod tests {
         let read = Record::decode(bytes, KEY, later, date + Duration::from_secs(5)).unwrap();
         let entry = &read.variants[0];
         assert_eq!(entry.head.times.age(later), 3 + 10 + 5);
-        assert_eq!(entry.head.own_headers(), record(now).variants[0].head.own_headers());
+        assert_eq!(entry.head.headers, record(now).variants[0].head.headers);
         assert_eq!((entry.head.key.uri(), entry.head.status.as_u16()), ("http://a.test/x", 206));
         assert_eq!(entry.head.vary, record(now).variants[0].head.vary);
         assert_eq!(
