@@ -14,7 +14,7 @@ use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
 use tower_gateway::redis::Redis;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::route::{Route, Router};
-use tower_gateway::serve::Server;
+use tower_gateway::serve::{Listener, Server};
 use tower_gateway::transform::{HeaderRules, Template, TransformLayer};
 
 use crate::config::concurrency::Concurrency;
@@ -214,8 +214,8 @@ fn proxy(config: &Config, route: &config::Route, upstream: &str) -> Result<Proxy
 }
 
 /// The listeners, with the limits and timeouts that hold before any layer sees a request.
-pub(crate) fn server(settings: &config::Server) -> Result<Server, BoxError> {
-    Ok(Server::bind(settings.listen.iter().copied())?
+pub(crate) fn server(settings: &config::Server, listeners: Vec<Listener>) -> Result<Server, BoxError> {
+    Ok(Server::listen(listeners)?
         .workers(settings.workers.map_or(0, Into::into))
         .header_read_timeout(settings.header_read_timeout)
         .body_read_timeout(settings.body_read_timeout)

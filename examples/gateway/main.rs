@@ -13,6 +13,7 @@ mod endpoint;
 mod health;
 mod keygen;
 mod layers;
+mod listeners;
 mod plugins;
 mod rate_limits;
 mod reload;
@@ -126,13 +127,17 @@ fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>)
     };
     let running = Arc::new(Running::new(loaded, Assembly::worker)?);
     let workers = running.clone();
-    let server = layers::server(&loaded.config.server)?.start(move |_| workers.worker())?;
+    let listeners = running.listeners(&loaded.config);
+    let server = layers::server(&loaded.config.server, listeners)?.start(move |_| workers.worker())?;
     if let Some((triggers, file)) = triggers {
         control.spawn(triggers.follow(running.clone(), file));
     }
     let mut greeting = String::new();
-    for address in server.local_addrs() {
-        greeting.push_str(&format!("listening on http://{address}\n"));
+    let has_tls = loaded.config.listeners.values().map(|listener| listener.tls.is_some());
+    let is_plain = loaded.config.server.listen.iter().map(|_| false);
+    for (address, has_tls) in server.local_addrs().iter().zip(is_plain.chain(has_tls)) {
+        let scheme = if has_tls { "https" } else { "http" };
+        greeting.push_str(&format!("listening on {scheme}://{address}\n"));
     }
     if let (Source::Demo(demo), Some(address)) = (&source, server.local_addrs().first()) {
         greeting.push_str(&demo.tour(*address));

@@ -9,27 +9,36 @@ mod paths;
 mod tests;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tower_gateway::BoxError;
-use tower_gateway::serve::Swap;
+use tower_gateway::serve::{Listener, Swap};
 
 use self::hangup::Hangup;
 use self::watch::Watch;
 use crate::assemble::{Assembly, Clients};
+use crate::config::listeners::need_restart;
 use crate::config::stamp::Files;
 use crate::config::{self, Config, Faults, Finding, Loaded};
+use crate::listeners::Listeners;
 
 /// What is being served, and by whom. `S` is a worker's stack.
 pub(crate) struct Running<S> {
     make: fn(&Assembly, &Clients) -> S,
     /// What the process was started with: a key that needs a restart is compared with this.
-    started: config::Server,
+    started: Started,
+    listeners: Listeners,
     current: Mutex<Current>,
     workers: Mutex<Vec<Worker<S>>>,
+}
+
+struct Started {
+    server: config::Server,
+    listeners: BTreeMap<String, config::Listener>,
 }
 
 struct Current {
@@ -67,12 +76,19 @@ pub(crate) enum NotReloaded {
 impl<S> Running<S> {
     pub(crate) fn new(loaded: &Loaded, make: fn(&Assembly, &Clients) -> S) -> Result<Self, BoxError> {
         let assembly = Assembly::new(&loaded.config, None)?;
+        let Config { server, listeners, .. } = &loaded.config;
         Ok(Self {
             make,
-            started: loaded.config.server.clone(),
+            started: Started { server: server.clone(), listeners: listeners.clone() },
+            listeners: Listeners::new(&loaded.config)?,
             current: Mutex::new(Current::new(loaded, assembly)),
             workers: Mutex::default(),
         })
+    }
+
+    /// What is to be listened on, when nothing is yet.
+    pub(crate) fn listeners(&self, config: &Config) -> Vec<Listener> {
+        self.listeners.listeners(config)
     }
 
     /// The stack of one more worker. To be called within its runtime.
@@ -93,6 +109,7 @@ impl<S> Running<S> {
         current.files.clone_from(files);
         let loaded = loaded?;
         let assembly = Assembly::new(&loaded.config, Some(&current.assembly)).map_err(NotReloaded::Assembly)?;
+        let listeners = Listeners::new(&loaded.config).map_err(NotReloaded::Assembly)?;
         let mut workers = lock(&self.workers);
         let made: Vec<(Clients, S)> = workers.iter().map(|worker| self.stack(&assembly, worker)).collect();
         for (worker, (clients, stack)) in workers.iter_mut().zip(made) {
@@ -100,8 +117,12 @@ impl<S> Running<S> {
             worker.clients = clients;
             drop(worker.stack.replace(stack));
         }
+        self.listeners.replace(&listeners, &loaded.config);
         *current = Current::new(&loaded, assembly);
-        let restart = loaded.config.server.needs_restart(&self.started);
+        let mut restart = loaded.config.server.needs_restart(&self.started.server);
+        if need_restart(&loaded.config.listeners, &self.started.listeners) {
+            restart.push("listeners");
+        }
         Ok(Reloaded { warnings: loaded.warnings, restart })
     }
 

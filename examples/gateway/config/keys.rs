@@ -195,9 +195,25 @@ impl<'a> Keys<'a> {
         !keys.iter().flat_map(|key| paths(key)).any(|path| self.reader.has_fault_in(&path))
     }
 
+    /// Whether no fault was found so far in what these keys of this table hold.
+    pub(super) fn are_sound_here(&self, keys: &[&str]) -> bool {
+        !keys.iter().any(|key| self.reader.has_fault_in(&join(&self.path, key)))
+    }
+
+    /// Whether the table has this key, whatever it holds.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Where a key's table begins; where it is absent, where this one does.
     pub(super) fn header_of(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or(self.at.clone(), Spanned::span)
+    }
+
+    /// The same for a key of that table.
+    pub(super) fn place_in(&self, table: &str, key: &str) -> Range<usize> {
+        let node = self.table.get(table).and_then(|node| node.get_ref().as_table()?.get(key));
+        node.map_or(self.header_of(table), Spanned::span)
     }
 
     // === How they are found ===

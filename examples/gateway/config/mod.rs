@@ -67,6 +67,7 @@ pub(crate) mod identity_headers;
 pub(crate) mod ip;
 pub(crate) mod jwt;
 mod keys;
+pub(crate) mod listeners;
 mod literal;
 pub(crate) mod matching;
 mod nearest;
@@ -94,6 +95,7 @@ mod table;
 pub(crate) mod target;
 mod template;
 pub(crate) mod timeouts;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod upstream_server;
 mod url;
@@ -122,6 +124,7 @@ pub(crate) use self::cors::Cors;
 pub(crate) use self::fault::{Faults, Finding};
 pub(crate) use self::forwarded::Forwarded;
 pub(crate) use self::health::Health;
+pub(crate) use self::listeners::Listener;
 pub(crate) use self::reload::Reload;
 pub(crate) use self::request_id::RequestId;
 pub(crate) use self::route::Route;
@@ -145,6 +148,7 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     pub(crate) server: Server,
+    pub(crate) listeners: BTreeMap<String, Listener>,
     pub(crate) health: Health,
     pub(crate) reload: Reload,
     pub(crate) request_id: RequestId,
@@ -236,10 +240,11 @@ impl Config {
 }
 
 impl Table for Config {
-    const NOT_BUILT: &'static [&'static str] = &["listeners", "admin", "audit"];
+    const NOT_BUILT: &'static [&'static str] = &["admin", "audit"];
 
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let server = keys.table::<Server>("server", "where the gateway listens, and what it allows a connection");
+        let listeners = keys.named::<Listener>("listeners", "further addresses, by name: with tls, or behind proxies");
         let health = keys.table::<Health>("health", "the gateway's own health, answered before any route");
         let reload = keys.table::<Reload>("reload", "when this file is read again, besides SIGHUP");
         let request_id = keys.table::<RequestId>("request_id", "the id that a request keeps on its whole way");
@@ -262,7 +267,7 @@ impl Table for Config {
         let routes = keys.named_with_defaults::<Entry>("routes", "which requests go where, by name");
 
         let reader = keys.reader;
-        let (upstreams, routes, jwt, rate_limits) = (upstreams?, routes?, jwt?, rate_limits?);
+        let (upstreams, routes, jwt, rate_limits, listeners) = (upstreams?, routes?, jwt?, rate_limits?, listeners?);
         if routes.is_empty() && reader.complete {
             let message = "no route to serve; add [routes.NAME] with a path and an upstream";
             reader.fault(&keys.header_of("routes"), "routes", message.to_owned());
@@ -270,6 +275,12 @@ impl Table for Config {
         if reader.complete {
             let health_path = health.as_ref().and_then(|health| health.path.as_deref());
             check::refuse_unknown_names(reader, &upstreams);
+            check::refuse_unknown_names(reader, &listeners);
+            if listeners.is_empty() && server.as_ref().is_some_and(|server| server.listen.is_empty()) {
+                let message = "server.listen: no address to listen on; write at least one, or leave the key out";
+                reader.fault(&keys.place_in("server", "listen"), "server.listen", message.to_owned());
+            }
+            listeners::check(reader, &listeners, server.as_ref());
             check::refuse_unknown_names(reader, &jwt);
             check::refuse_unknown_names(reader, &rate_limits);
             let shared = redis.as_ref().is_some_and(|redis| redis.share.contains(&redis::Shared::ApiKeys));
@@ -294,6 +305,7 @@ impl Table for Config {
         }
         Some(Config {
             server: server?,
+            listeners: by_name(listeners)?,
             health: health?,
             reload: reload?,
             request_id: request_id?,

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::address::Cidr;
 use super::count::{Count, Workers};
 use super::duration::{AnyDuration, PositiveDuration};
-use super::forms::{ListOf, Locate, Located, NonEmpty, OrNone};
+use super::forms::{ListOf, Locate, Located, OrNone};
 use super::literal::EMPTY;
 use super::schema;
 use super::size::{Bytes, PositiveBytes};
@@ -21,7 +21,7 @@ use super::value::{Form, Value};
 /// `[server]`. A limit that is absent has been lifted with `"none"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// Never empty; no address twice, but for those with port 0.
+    /// Empty only where there are other listeners; no address twice, but for those with port 0.
     pub(crate) listen: Vec<SocketAddr>,
     /// Absent: one per available core.
     pub(crate) workers: Option<NonZeroUsize>,
@@ -176,10 +176,6 @@ impl Form for Listen {
 
     fn read(value: &Value<'_>) -> Option<Vec<SocketAddr>> {
         let entries = ListOf::<Locate<SocketAddr>>::entries(value)?;
-        if entries.is_empty() {
-            value.fault("no address to listen on; write at least one, or leave the key out");
-            return None;
-        }
         let addresses: Vec<&Located<SocketAddr>> = entries.iter().flatten().collect();
         for (index, address) in addresses.iter().enumerate() {
             refuse_if_repeated(value, address, &addresses[..index]);
@@ -188,7 +184,7 @@ impl Form for Listen {
     }
 
     fn schema() -> Json {
-        NonEmpty::<SocketAddr>::schema()
+        ListOf::<SocketAddr>::schema()
     }
 }
 

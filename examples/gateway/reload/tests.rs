@@ -51,7 +51,8 @@ fn a_hundred_reloads_under_load_leave_no_task_behind() {
     let loaded = Config::load(&file).unwrap();
     let running = Arc::new(Running::new(&loaded, Assembly::worker).unwrap());
     let workers = running.clone();
-    let server = layers::server(&loaded.config.server).unwrap().start(move |_| workers.worker()).unwrap();
+    let listeners = running.listeners(&loaded.config);
+    let server = layers::server(&loaded.config.server, listeners).unwrap().start(move |_| workers.worker()).unwrap();
     let address = server.local_addrs()[0];
 
     let tasks = || {
