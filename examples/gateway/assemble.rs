@@ -219,9 +219,9 @@ impl RouteLayers {
             // A proxy strips what must not reach the origin last of all, so that no layer before it can put it back.
             .service(endpoint.clone());
         let plain = self.body_limit.layer(endpoint);
-        let kind = optional.choose(cors, stack, plain);
+        let stack = optional.choose(cors, stack, plain);
         // Around all of them, since the answers that they make are the route's too.
-        self.response.layer(RouteService { encoded_slashes: self.encoded_slashes, kind })
+        self.response.layer(RouteService { encoded_slashes: self.encoded_slashes, stack })
     }
 
     fn endpoint(&self, upstreams: &Upstreams, clients: &Clients) -> Endpoint {

@@ -1,26 +1,21 @@
-//! What serves one route: its proxy alone, or a stack around it that is boxed once, at its edge.
-//!
-//! A route without optional layers costs what its proxy costs. One that has any costs one box for its future and one for
-//! its body, however many layers it has.
+//! What serves one route: its end alone, or a stack around it. Either is boxed once, at its edge, with one box for the
+//! future of an answer and its body, however many layers there are.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::LazyLock;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::TryFutureExt;
-use http::{Request, Response};
+use http::{Request, Response, response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tower_gateway::body::ResponseBody;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
-use tower_gateway::limits::{BodyLimit, BodyLimitFuture, ContentTypeLayer, LimitedBody};
+use tower_gateway::limits::{BodyLimit, ContentTypeLayer};
 use tower_gateway::rate_limit::{BoxStore, MemoryStore};
 use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::EncodedSlashes;
@@ -29,14 +24,12 @@ use tower_gateway::{BoxError, Oneshot, Reason, Rejection};
 
 use crate::cache::Cache;
 use crate::cors::CorsOfRoute;
-use crate::endpoint::{Endpoint, EndpointBody, EndpointFuture};
+use crate::endpoint::Endpoint;
 use crate::health::refuse;
 use crate::rate_limits::Limiter;
 
 /// A route without optional layers: its end, and how long a body may be.
 pub(crate) type Plain = BodyLimit<Endpoint>;
-type PlainFuture = BodyLimitFuture<EndpointFuture<LimitedBody<ServeBody>>>;
-type PlainBody = ResponseBody<EndpointBody>;
 
 /// Puts the optional layers of a route into its stack, and knows in the end whether there were any.
 ///
@@ -55,16 +48,16 @@ impl Optional {
 
     /// What serves the route: `stack`, which every layer was put into, with CORS around it where the route has that; or
     /// `plain` where it has none of them.
-    pub(crate) fn choose<S, R>(self, cors: Option<CorsOfRoute<ServeBody>>, stack: S, plain: Plain) -> Kind
+    pub(crate) fn choose<S, R>(self, cors: Option<CorsOfRoute<ServeBody>>, stack: S, plain: Plain) -> Box<dyn Stack>
     where
         S: Service<Request<ServeBody>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
         R: Body<Data = Bytes, Error: Into<BoxError>> + Default + Send + 'static,
     {
         match cors {
-            Some(cors) => Kind::Stack(Box::new(cors.layer(stack))),
-            None if self.any => Kind::Stack(Box::new(stack)),
-            None => Kind::Plain(plain),
+            Some(cors) => Box::new(cors.layer(stack)),
+            None if self.any => Box::new(stack),
+            None => Box::new(plain),
         }
     }
 }
@@ -117,25 +110,11 @@ impl Switch for ConcurrencyLayer {
 #[derive(Clone)]
 pub(crate) struct RouteService {
     pub(crate) encoded_slashes: EncodedSlashes,
-    pub(crate) kind: Kind,
-}
-
-pub(crate) enum Kind {
-    Plain(Plain),
-    Stack(Box<dyn Stack>),
-}
-
-impl Clone for Kind {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Plain(plain) => Self::Plain(plain.clone()),
-            Self::Stack(stack) => Self::Stack(stack.boxed_clone()),
-        }
-    }
+    pub(crate) stack: Box<dyn Stack>,
 }
 
 impl Service<Request<ServeBody>> for RouteService {
-    type Response = Response<RouteBody>;
+    type Response = Response<ResponseBody<RouteBody>>;
     type Error = Infallible;
     type Future = RouteFuture;
 
@@ -148,20 +127,21 @@ impl Service<Request<ServeBody>> for RouteService {
             let rejection = Rejection::new("router", Reason::BadRequest).detail("the path holds an encoded slash");
             return RouteFuture::Own { answer: Some(refuse(request.extensions().get(), rejection)) };
         }
-        match &mut self.kind {
-            Kind::Plain(plain) => RouteFuture::Plain { answer: plain.call(request) },
-            Kind::Stack(stack) => RouteFuture::Stack { answer: stack.boxed_call(request) },
-        }
+        RouteFuture::Stack { exchange: Some(self.stack.boxed_call(request)) }
     }
 }
 
 /// A stack of layers whose type is nobody's business.
 pub(crate) trait Stack: Send + Sync {
-    fn boxed_call(&mut self, request: Request<ServeBody>) -> StackFuture;
+    fn boxed_call(&mut self, request: Request<ServeBody>) -> BoxExchange;
     fn boxed_clone(&self) -> Box<dyn Stack>;
 }
 
-type StackFuture = Pin<Box<dyn Future<Output = Result<Response<RouteBody>, Infallible>> + Send>>;
+impl Clone for Box<dyn Stack> {
+    fn clone(&self) -> Self {
+        (**self).boxed_clone()
+    }
+}
 
 impl<S, R> Stack for S
 where
@@ -169,8 +149,8 @@ where
     S::Future: Send,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    fn boxed_call(&mut self, request: Request<ServeBody>) -> StackFuture {
-        Box::pin(Oneshot::start(self, request).map_ok(|response| response.map(RouteBody::stack)))
+    fn boxed_call(&mut self, request: Request<ServeBody>) -> BoxExchange {
+        Box::pin(Running::Called { future: Oneshot::start(self, request) })
     }
 
     fn boxed_clone(&self) -> Box<dyn Stack> {
@@ -178,47 +158,90 @@ where
     }
 }
 
+/// One request at a stack: first the future of its answer, then the answer's body, in one place.
+///
+/// Both are large, and every layer outside would move them about.
+pub(crate) trait Exchange: Send {
+    /// The head of the answer, once.
+    fn poll_head(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<response::Parts>;
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+    fn is_end_stream(&self) -> bool;
+    fn size_hint(&self) -> SizeHint;
+}
+
+type BoxExchange = Pin<Box<dyn Exchange>>;
+
 pin_project! {
-    #[project = RouteFutureProj]
-    pub(crate) enum RouteFuture {
-        Plain { #[pin] answer: PlainFuture },
-        Stack { answer: StackFuture },
-        Own { answer: Option<Response<Bytes>> },
+    #[project = RunningProj]
+    enum Running<F, R> {
+        Called { #[pin] future: F },
+        Answered { #[pin] body: R },
     }
 }
 
-impl Future for RouteFuture {
-    type Output = Result<Response<RouteBody>, Infallible>;
+impl<F, R> Exchange for Running<F, R>
+where
+    F: Future<Output = Result<Response<R>, Infallible>> + Send,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send,
+{
+    fn poll_head(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<response::Parts> {
+        let RunningProj::Called { future } = self.as_mut().project() else { return Poll::Pending };
+        let (head, body) = match ready!(future.poll(cx)) {
+            Ok(response) => response.into_parts(),
+            Err(never) => match never {},
+        };
+        self.set(Self::Answered { body });
+        Poll::Ready(head)
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project() {
-            RouteFutureProj::Plain { answer } => {
-                answer.poll(cx).map_ok(|response| response.map(|body| RouteBody::Plain { body }))
-            }
-            RouteFutureProj::Stack { answer } => answer.as_mut().poll(cx),
-            RouteFutureProj::Own { answer } => {
-                let answer = answer.take().expect("polled after it had completed");
-                Poll::Ready(Ok(answer.map(|bytes| RouteBody::Plain { body: ResponseBody::own(bytes) })))
-            }
+            RunningProj::Answered { body } => body.poll_frame(cx).map_err(Into::into),
+            RunningProj::Called { .. } => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Answered { body } => body.is_end_stream(),
+            Self::Called { .. } => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Answered { body } => body.size_hint(),
+            Self::Called { .. } => SizeHint::with_exact(0),
         }
     }
 }
 
-pin_project! {
-    /// The body of a route's answer.
-    #[project = RouteBodyProj]
-    pub(crate) enum RouteBody {
-        Plain { #[pin] body: PlainBody },
-        Stack { #[pin] body: UnsyncBoxBody<Bytes, BoxError> },
+pub(crate) enum RouteFuture {
+    Stack { exchange: Option<BoxExchange> },
+    Own { answer: Option<Response<Bytes>> },
+}
+
+impl Future for RouteFuture {
+    type Output = Result<Response<ResponseBody<RouteBody>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(match &mut *self {
+            Self::Stack { exchange } => {
+                let running = exchange.as_mut().expect("polled after it had completed");
+                let head = ready!(running.as_mut().poll_head(cx));
+                Response::from_parts(head, exchange.take().map_or_else(ResponseBody::default, RouteBody::of))
+            }
+            Self::Own { answer } => answer.take().expect("polled after it had completed").map(ResponseBody::own),
+        }))
     }
 }
 
+/// The body of a route's answer.
+pub(crate) struct RouteBody(BoxExchange);
+
 impl RouteBody {
-    fn stack<B>(body: B) -> Self
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    {
-        Self::Stack { body: body.map_err(Into::into).boxed_unsync() }
+    fn of(exchange: BoxExchange) -> ResponseBody<Self> {
+        ResponseBody::inner(Self(exchange))
     }
 }
 
@@ -226,24 +249,15 @@ impl Body for RouteBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project() {
-            RouteBodyProj::Plain { body } => body.poll_frame(cx).map_err(Into::into),
-            RouteBodyProj::Stack { body } => body.poll_frame(cx),
-        }
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.as_mut().poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Plain { body } => body.is_end_stream(),
-            Self::Stack { body } => body.is_end_stream(),
-        }
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Plain { body } => body.size_hint(),
-            Self::Stack { body } => body.size_hint(),
-        }
+        self.0.size_hint()
     }
 }
