@@ -19,6 +19,13 @@ impl Known {
     pub(crate) const TRANSFER_ENCODING: Self = Self(1 << 6);
     pub(crate) const UPGRADE: Self = Self(1 << 7);
     pub(crate) const VIA: Self = Self(1 << 8);
+    /// Any other that concerns one connection and never the next.
+    pub(crate) const OTHER_HOP: Self = Self(1 << 9);
+
+    /// Those of RFC 9110 section 7.6.1, whatever begins with `Proxy-`, and `Proxy` itself, which CGI would turn into the
+    /// variable HTTP_PROXY.
+    pub(crate) const HOP_BY_HOP: Self =
+        Self::CONNECTION.and(Self::TE).and(Self::TRANSFER_ENCODING).and(Self::UPGRADE).and(Self::OTHER_HOP);
 
     /// Those that `headers` has.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -47,8 +54,18 @@ impl From<&HeaderName> for Known {
             TRANSFER_ENCODING => Self::TRANSFER_ENCODING,
             UPGRADE => Self::UPGRADE,
             VIA => Self::VIA,
+            _ if is_other_hop(name.as_str()) => Self::OTHER_HOP,
             _ => Self(0),
         }
+    }
+}
+
+fn is_other_hop(name: &str) -> bool {
+    match name.as_bytes()[0] {
+        b'k' => name == "keep-alive",
+        b'p' => name == "proxy" || name.starts_with("proxy-") || name.starts_with("proxy_"),
+        b'h' => name == "http2-settings",
+        _ => false,
     }
 }
 
@@ -69,6 +86,8 @@ mod tests {
             (TRANSFER_ENCODING, Known::TRANSFER_ENCODING),
             (UPGRADE, Known::UPGRADE),
             (VIA, Known::VIA),
+            (HeaderName::from_static("keep-alive"), Known::OTHER_HOP),
+            (HeaderName::from_static("proxy_x"), Known::OTHER_HOP),
         ];
         for (name, own) in &fields {
             let headers = HeaderMap::from_iter([

@@ -16,7 +16,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 #[derive(Clone, Default)]
 pub struct NameSet {
     names: Vec<HeaderName>,
-    /// The marks of the names, one bit each: one test dismisses nearly every name that is not in the set.
+    /// One bit for each length that a name has, 63 for those that are longer: most names are dismissed by that.
+    lengths: u64,
+    /// The marks of the names, one bit each: a second test dismisses nearly every other name that is not in the set.
     marks: [u64; 16],
 }
 
@@ -24,12 +26,13 @@ impl NameSet {
     /// The set of `names`.
     pub fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
         let names: Vec<_> = names.into_iter().collect();
-        let mut marks = [0; 16];
+        let (mut lengths, mut marks) = (0, [0; 16]);
         for name in &names {
+            lengths |= length_bit(name);
             let (word, bit) = mark(name);
             marks[word] |= bit;
         }
-        Self { names, marks }
+        Self { names, lengths, marks }
     }
 
     /// True when the set is empty.
@@ -39,6 +42,9 @@ impl NameSet {
 
     /// True when `name`, in any spelling, is in the set.
     pub fn contains(&self, name: &HeaderName) -> bool {
+        if self.lengths & length_bit(name) == 0 {
+            return false;
+        }
         let (word, bit) = mark(name);
         self.marks[word] & bit != 0 && self.names.iter().any(|own| same_name(own.as_str(), name.as_str()))
     }
@@ -66,7 +72,6 @@ impl fmt::Debug for NameSet {
     }
 }
 
-/// One of 1024 bits, the same for every spelling of a name: what its length, ends and middle come to.
 /// Sets a field that a layer has for the origin, and sees to it that it gets there: a client that names it in `Connection`
 /// would have it removed at the end of the stack, as a field of the client's own (RFC 9110 section 7.6.1).
 pub(crate) fn set_for_origin(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
@@ -89,6 +94,11 @@ pub(crate) fn set_for_origin(headers: &mut HeaderMap, name: &HeaderName, value: 
     }
 }
 
+fn length_bit(name: &HeaderName) -> u64 {
+    1 << name.as_str().len().min(63)
+}
+
+/// One of 1024 bits, the same for every spelling of a name: what its length, ends and middle come to.
 fn mark(name: &HeaderName) -> (usize, u64) {
     let bytes = name.as_str().as_bytes();
     let at = |index: usize| bytes.get(index).map_or(0, |byte| u32::from(fold(*byte)));

@@ -8,25 +8,23 @@ use crate::NameSet;
 use crate::known::Known;
 use crate::names::FORWARDING;
 
-/// True for fields that concern one connection and never the next: those of RFC 9110 section 7.6.1, whatever begins with
-/// `Proxy-`, and `Proxy` itself, which CGI would turn into the variable HTTP_PROXY.
+/// True for fields that concern one connection and never the next.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE | header::TE) || {
-        let text = name.as_str();
-        match text.as_bytes()[0] {
-            b'k' => text == "keep-alive",
-            b'p' => text == "proxy" || text.starts_with("proxy-") || text.starts_with("proxy_"),
-            b'h' => text == "http2-settings",
-            _ => false,
-        }
-    }
+    Known::from(name).any(Known::HOP_BY_HOP)
 }
 
 /// Removes from `headers` what concerns only the connection they came over, and every field that `Connection` names.
 ///
 /// `TE: trailers` alone survives: the next hop may be asked for trailers too.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let known = Known::of(headers);
+    strip_known_hop_by_hop(headers, Known::of(headers));
+}
+
+/// The same, for whoever knows already which of them `headers` has.
+pub(super) fn strip_known_hop_by_hop(headers: &mut HeaderMap, known: Known) {
+    if !known.any(Known::HOP_BY_HOP) {
+        return;
+    }
     if known.any(Known::CONNECTION) {
         for name in named_by_connection(headers) {
             headers.remove(name);

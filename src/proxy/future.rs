@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::body::{ForwardBody, ProxyBody};
 use super::error::rejection;
-use super::fields::strip_hop_by_hop;
+use super::fields::strip_known_hop_by_hop;
 use super::service::Settings;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
 use super::upgrade::switch;
@@ -141,7 +141,7 @@ impl Exchange {
         // What the origin speaks concerns the connection to it (RFC 9110 section 2.5).
         *response.version_mut() = Version::HTTP_11;
         let headers = response.headers_mut();
-        strip_hop_by_hop(headers);
+        strip_known_hop_by_hop(headers, known);
         if status == StatusCode::NO_CONTENT {
             // RFC 9110 section 8.6: a 204 has no Content-Length.
             headers.remove(CONTENT_LENGTH);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, Version, request};
 
-use super::fields::strip_hop_by_hop;
+use super::fields::strip_known_hop_by_hop;
 use super::forwarding::{Received, is_loop, remove_unbelieved};
 use super::service::{HostPolicy, Settings};
 use crate::known::Known;
@@ -33,7 +33,7 @@ pub(super) fn prepare(
     let names_host = settings.forwarding.names_host() || matches!(settings.host, HostPolicy::Client);
     let host = if names_host { host_of(parts) } else { None };
 
-    strip_hop_by_hop(&mut parts.headers);
+    strip_known_hop_by_hop(&mut parts.headers, known);
     // The client frames the body anew from its size hint; hyper has answered the expectation by the time it is read.
     if known.any(Known::CONTENT_LENGTH) {
         parts.headers.remove(header::CONTENT_LENGTH);

@@ -82,7 +82,9 @@ pub fn fuzz_answer(wire: &[u8], step: usize) -> Option<(u16, Vec<u8>, bool)> {
             return None;
         }
     };
-    let framing = h1::framing::framing(head.version, head.status, &head.headers, false).ok()?;
+    let framing =
+        h1::framing::framing(head.version, head.status, &head.headers, crate::known::Known::of(&head.headers), false)
+            .ok()?;
     let (mut decoder, mut content) = (h1::decode::Decoder::new(framing), Vec::new());
     loop {
         match decoder.decode(&mut buffer).ok()? {

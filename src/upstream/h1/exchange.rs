@@ -11,6 +11,7 @@ use super::download::Download;
 use super::framing::{framing, keeps_alive};
 use super::head::Head;
 use super::upload::{Unsent, Upload};
+use crate::known::Known;
 use crate::{UpstreamError, UpstreamErrorKind};
 
 /// How many interim answers one request may have: an origin that sends them without end never answers.
@@ -99,9 +100,10 @@ impl Exchange {
 
     /// What follows the head: the answer's body, and the rest of the request's where the origin did not wait for it.
     pub(crate) fn into_download(self, head: &Head) -> Result<Download, UpstreamError> {
-        let framing = framing(head.version, head.status, &head.headers, self.answers_head)
+        let known = Known::of(&head.headers);
+        let framing = framing(head.version, head.status, &head.headers, known, self.answers_head)
             .map_err(|_| UpstreamError::new(UpstreamErrorKind::InvalidResponse))?;
-        let reusable = keeps_alive(head.version, &head.headers) && self.send_failed.is_none();
+        let reusable = keeps_alive(head.version, &head.headers, known) && self.send_failed.is_none();
         Ok(Download::new(self.connection, Decoder::new(framing), self.uploaded, reusable))
     }
 

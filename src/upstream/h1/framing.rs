@@ -16,7 +16,7 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
-/// The framing of an answer to a HEAD, or to any other method.
+/// The framing of an answer to a HEAD, or to any other method. `known` are the fields that `headers` has.
 ///
 /// Stricter than the RFC, which lets `Transfer-Encoding` override `Content-Length`: an origin that sends both, or a coding
 /// other than a single `chunked`, or either of them where there is no body to frame it for, is not understood the same way
@@ -25,9 +25,9 @@ pub(crate) fn framing(
     version: Version,
     status: StatusCode,
     headers: &HeaderMap,
+    known: Known,
     answers_head: bool,
 ) -> Result<Framing, Malformed> {
-    let known = Known::of(headers);
     let length = if known.any(Known::CONTENT_LENGTH) { content_length(headers)? } else { None };
     let coded = known.any(Known::TRANSFER_ENCODING);
     // HTTP/1.0 knows no transfer codings: a message that has one is faulty (section 6.1).
@@ -64,11 +64,11 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
 }
 
 /// True when another exchange may follow on the connection (RFC 9112 section 9.3). HTTP/1.0 servers are not asked to.
-pub(crate) fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
+pub(crate) fn keeps_alive(version: Version, headers: &HeaderMap, known: Known) -> bool {
     let says_close = |line: &HeaderValue| {
         line.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
     };
-    let closes = Known::of(headers).any(Known::CONNECTION) && headers.get_all(CONNECTION).iter().any(says_close);
+    let closes = known.any(Known::CONNECTION) && headers.get_all(CONNECTION).iter().any(says_close);
     version == Version::HTTP_11 && !closes
 }
 
@@ -81,7 +81,20 @@ mod tests {
     }
 
     fn of_version(version: Version, lines: &[(&'static str, &'static str)]) -> Result<Framing, Malformed> {
-        framing(version, StatusCode::OK, &map(lines), false)
+        framing_of(version, StatusCode::OK, &map(lines), false)
+    }
+
+    fn framing_of(
+        version: Version,
+        status: StatusCode,
+        headers: &HeaderMap,
+        answers_head: bool,
+    ) -> Result<Framing, Malformed> {
+        framing(version, status, headers, Known::of(headers), answers_head)
+    }
+
+    fn keeps_alive_of(version: Version, headers: &HeaderMap) -> bool {
+        keeps_alive(version, headers, Known::of(headers))
     }
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -125,15 +138,15 @@ mod tests {
     fn answers_without_a_body_have_none_whatever_their_length_says() {
         let length = map(&[("content-length", "1024")]);
         let none = Ok(Framing::Length(0));
-        assert_eq!(framing(Version::HTTP_11, StatusCode::OK, &length, true), none);
-        assert_eq!(framing(Version::HTTP_11, StatusCode::NOT_MODIFIED, &length, false), none);
-        assert_eq!(framing(Version::HTTP_11, StatusCode::NO_CONTENT, &HeaderMap::new(), false), none);
+        assert_eq!(framing_of(Version::HTTP_11, StatusCode::OK, &length, true), none);
+        assert_eq!(framing_of(Version::HTTP_11, StatusCode::NOT_MODIFIED, &length, false), none);
+        assert_eq!(framing_of(Version::HTTP_11, StatusCode::NO_CONTENT, &HeaderMap::new(), false), none);
     }
 
     #[test]
     fn a_connection_is_kept_unless_somebody_says_otherwise() {
-        assert!(keeps_alive(Version::HTTP_11, &HeaderMap::new()));
-        assert!(!keeps_alive(Version::HTTP_11, &map(&[("connection", "x, Close")])));
-        assert!(!keeps_alive(Version::HTTP_10, &map(&[("connection", "keep-alive")])));
+        assert!(keeps_alive_of(Version::HTTP_11, &HeaderMap::new()));
+        assert!(!keeps_alive_of(Version::HTTP_11, &map(&[("connection", "x, Close")])));
+        assert!(!keeps_alive_of(Version::HTTP_10, &map(&[("connection", "keep-alive")])));
     }
 }

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::decode::Malformed;
 use super::names::Names;
@@ -51,9 +51,9 @@ fn read_head_of<const FIELDS: usize>(
     let version = if minor == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     // RFC 9110 section 15: what is outside of 100 to 599 is not a status.
     let Some(status) = StatusCode::from_u16(code).ok().filter(|_| code < 600) else { return Ok(Err(Malformed)) };
-    let spans = Spans::<FIELDS>::of(buffer, response.headers);
+    names.find(buffer, response.headers);
     let bytes = buffer.split_to(end).freeze();
-    Ok(spans.into_map(&bytes, names).map(|headers| Some(Head { version, status, headers })))
+    Ok(names.read_map(&bytes).map(|headers| Some(Head { version, status, headers })))
 }
 
 /// Reads a section of fields that ends with an empty line.
@@ -61,48 +61,11 @@ pub(crate) fn read_fields(section: &Bytes) -> Result<HeaderMap, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(section, &mut fields) {
         Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
-            Spans::<MAX_FIELDS>::of(section, fields).into_map(section, &mut Names::default())
+            let mut names = Names::default();
+            names.find(section, fields);
+            names.read_map(section)
         }
         _ => Err(Malformed),
-    }
-}
-
-/// Where the names and values are in the bytes they were parsed from, so that these may be moved.
-struct Spans<const FIELDS: usize> {
-    count: usize,
-    spans: [Span; FIELDS],
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    name: (u32, u32),
-    value: (u32, u32),
-}
-
-impl<const FIELDS: usize> Spans<FIELDS> {
-    fn of(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Self {
-        let start = bytes.as_ptr() as usize;
-        let span = |part: &[u8]| {
-            let at = part.as_ptr() as usize - start;
-            (at as u32, (at + part.len()) as u32)
-        };
-        let mut spans = [Span { name: (0, 0), value: (0, 0) }; FIELDS];
-        for (own, field) in spans.iter_mut().zip(fields) {
-            // An empty value may point anywhere.
-            let value = if field.value.is_empty() { (0, 0) } else { span(field.value) };
-            *own = Span { name: span(field.name.as_bytes()), value };
-        }
-        Self { count: fields.len(), spans }
-    }
-
-    fn into_map(self, bytes: &Bytes, names: &mut Names) -> Result<HeaderMap, Malformed> {
-        let mut headers = HeaderMap::with_capacity(self.count);
-        for (place, Span { name, value }) in self.spans[..self.count].iter().enumerate() {
-            let name = &bytes[name.0 as usize..name.1 as usize];
-            let value = bytes.slice(value.0 as usize..value.1 as usize);
-            headers.append(names.read(place, name)?, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
-        }
-        Ok(headers)
     }
 }
 

@@ -12,6 +12,7 @@ use super::decode::Decoder;
 use super::framing::framing;
 use super::head::read_head;
 use super::names::Names;
+use crate::known::Known;
 
 /// What a reader makes of an answer: its status, fields and content.
 type Read = Option<(StatusCode, Vec<(String, String)>, Bytes)>;
@@ -33,7 +34,8 @@ fn ours(wire: &[u8]) -> Read {
             break head;
         }
     };
-    let mut decoder = Decoder::new(framing(head.version, head.status, &head.headers, false).ok()?);
+    let mut decoder =
+        Decoder::new(framing(head.version, head.status, &head.headers, Known::of(&head.headers), false).ok()?);
     let mut content = BytesMut::new();
     while let Some(frame) = decoder.decode(&mut buffer).ok()? {
         if let Ok(data) = frame.into_data() {
