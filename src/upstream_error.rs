@@ -36,6 +36,8 @@ pub enum UpstreamErrorKind {
     Tls,
     /// The connection ended before an answer.
     Reset,
+    /// The origin did not look at the request (HTTP/2's REFUSED_STREAM and GOAWAY): it may be sent again, whatever it is.
+    Refused,
     /// The answer is not HTTP, or not one a gateway may pass on.
     InvalidResponse,
     /// The answer ended before its stated length.
@@ -64,7 +66,7 @@ impl UpstreamErrorKind {
             Self::ConnectTimeout | Self::ResponseTimeout | Self::BodyTimeout | Self::TotalTimeout => {
                 Reason::UpstreamTimeout
             }
-            Self::Overloaded | Self::NoServer => Reason::UpstreamUnavailable,
+            Self::Overloaded | Self::NoServer | Self::Refused => Reason::UpstreamUnavailable,
             Self::Request => Reason::BadRequest,
         }
     }
@@ -112,6 +114,7 @@ impl fmt::Display for UpstreamError {
             UpstreamErrorKind::ConnectTimeout => "connecting to the origin took too long",
             UpstreamErrorKind::Tls => "the TLS handshake with the origin failed",
             UpstreamErrorKind::Reset => "the origin closed the connection before it answered",
+            UpstreamErrorKind::Refused => "the origin did not take the request",
             UpstreamErrorKind::InvalidResponse => "the origin's answer is not valid HTTP",
             UpstreamErrorKind::Truncated => "the origin's answer ended before its stated length",
             UpstreamErrorKind::ResponseTimeout => "the origin did not answer in time",

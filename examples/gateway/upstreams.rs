@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tower_gateway::circuit_breaker::{BreakerState, CircuitBreakerLayer};
 use tower_gateway::retry::{RetryBudget, RetryLayer};
-use tower_gateway::upstream::{Balance, HashBy, HealthCheck, OutlierEjection, Upstream};
+use tower_gateway::upstream::{self, Balance, HashBy, HealthCheck, OutlierEjection, Upstream};
 use tower_gateway::{BoxError, Share};
 
 use crate::client::Guards;
+use crate::config::upstream::Protocol;
 use crate::config::{self, balance, resilience};
 
 /// An upstream as it is made once, for every worker to make its clients of.
@@ -71,7 +72,12 @@ fn upstream(settings: &config::Upstream, old: Option<&Upstream>) -> Result<Upstr
         .keep_alive_timeout(settings.keep_alive_timeout.unwrap_or(far))
         .max_connections_per_server(settings.max_connections_per_server.map_or(usize::MAX, Into::into))
         .queue_timeout(settings.queue_timeout.unwrap_or(far))
-        .dns_refresh(settings.dns_refresh);
+        .dns_refresh(settings.dns_refresh)
+        .protocol(match settings.protocol {
+            Protocol::Auto => upstream::Protocol::Auto,
+            Protocol::Http1 => upstream::Protocol::Http1,
+            Protocol::Http2 => upstream::Protocol::Http2,
+        });
     for server in &settings.servers {
         builder = builder.server(server.url.to_string(), server.weight.get());
     }

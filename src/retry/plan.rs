@@ -114,7 +114,7 @@ impl Failure {
         let error = CallError::new(error);
         match error.kind()? {
             // Our own client says so only of connections that did not come about. With others it may be one that broke.
-            Dns | Connect | ConnectTimeout | Tls => Some(match error.downcast_ref::<UpstreamError>() {
+            Dns | Connect | ConnectTimeout | Tls | Refused => Some(match error.downcast_ref::<UpstreamError>() {
                 Some(_) => Self::NotSent,
                 None => Self::Broken,
             }),

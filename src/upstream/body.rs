@@ -11,9 +11,9 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::client::Shared;
-use super::h1::download::Download;
 use super::server::InFlight;
 use super::watch::SentWatch;
+use super::{h1, h2};
 use crate::{BoxError, UpstreamError};
 
 /// Any request's body: connections are shared by routes whose bodies are of different types.
@@ -36,6 +36,30 @@ pub struct OriginBody {
     watch: Option<SentWatch>,
 }
 
+/// The body as its protocol receives it.
+#[derive(Debug)]
+pub(super) enum Download {
+    Http1(h1::download::Download),
+    Http2(Box<h2::download::Download>),
+}
+
+impl Download {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Http1(download) => download.has_ended(),
+            Self::Http2(download) => download.has_ended(),
+        }
+    }
+
+    /// The connection, where another request may be sent over it and none is yet.
+    fn take_connection(&mut self) -> Option<Box<h1::connection::Connection>> {
+        match self {
+            Self::Http1(download) => download.take_connection(),
+            Self::Http2(_) => None,
+        }
+    }
+}
+
 /// What an exchange holds until its end.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -54,7 +78,7 @@ impl OriginBody {
     }
 
     pub(super) fn empty() -> Self {
-        Self { download: Download::ended(), lease: None, watch: None }
+        Self { download: Download::Http1(h1::download::Download::ended()), lease: None, watch: None }
     }
 
     /// Lets `watch` see how it ends.
@@ -65,8 +89,9 @@ impl OriginBody {
     fn finish(&mut self) {
         let Some(Lease { shared, server, in_flight }) = self.lease.take() else { return };
         drop(in_flight);
-        if let Some(connection) = self.download.take_connection() {
-            shared.give_back(server, connection);
+        match self.download.take_connection() {
+            Some(connection) => shared.give_back(server, connection),
+            None => shared.give_room(server),
         }
     }
 }
@@ -82,7 +107,10 @@ impl Body for OriginBody {
     type Error = UpstreamError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let frame = ready!(self.download.poll_frame(cx));
+        let frame = ready!(match &mut self.download {
+            Download::Http1(download) => download.poll_frame(cx),
+            Download::Http2(download) => download.poll_frame(cx),
+        });
         let has_ended = self.download.has_ended();
         if let Some(watch) = &mut self.watch {
             watch.frame(frame.as_ref(), has_ended);
@@ -104,6 +132,9 @@ impl Body for OriginBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.download.size_hint()
+        match &self.download {
+            Download::Http1(download) => download.size_hint(),
+            Download::Http2(download) => download.size_hint(),
+        }
     }
 }

@@ -1,28 +1,32 @@
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{Extensions, Method, Request, Response, StatusCode, Version};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
+use tokio::time::Instant;
 use tower_service::Service;
 
-use super::Upstream;
-use super::body::{Lease, OriginBody, send_body};
-use super::connect::open;
+use super::body::{Download, Lease, OriginBody, send_body};
+use super::connect::{dial, open};
 use super::h1::connection::Connection;
 use super::h1::encode::{RequestFraming, write_head};
 use super::h1::exchange::Exchange;
 use super::h1::head::Head;
 use super::h1::upload::Upload;
-use super::limit::Grant;
+use super::h2::connections::Slot;
+use super::h2::request;
+use super::limit::{Grant, Permit};
 use super::pool::Pool;
 use super::server::Server;
+use super::sharing::{Sending, Sharing};
 use super::upgraded::Switched;
 use super::watch::{Sent, SentWatch};
+use super::{Protocol, Upstream};
 use crate::classify::Watch;
 use crate::proxy::fields::strip_hop_by_hop;
 use crate::upgraded::{Upgraded, names_websocket};
@@ -96,13 +100,22 @@ impl Client {
         let path = server.origin().path(path).ok_or_else(invalid)?;
         let host = parts.headers.get(HOST).unwrap_or(server.host());
 
-        let idle = shared.take_idle(index);
         let has_ended = body.is_end_stream();
         let framing = match parts.method == Method::GET && has_ended && names_websocket(&parts.headers) {
             true => RequestFraming::WebSocket,
             false => RequestFraming::new(&parts.method, has_ended, body.size_hint().exact()),
         };
         let body = send_body(body);
+        let http2 = match shared.upstream.0.settings.protocol {
+            Protocol::Http2 => {
+                let scheme = server.origin().scheme();
+                Some(
+                    request::head(&parts.method, scheme, host, path.as_ref().clone(), &parts.headers, framing)
+                        .ok_or_else(invalid)?,
+                )
+            }
+            Protocol::Auto | Protocol::Http1 => None,
+        };
         let call = Call {
             answers_head: parts.method == Method::HEAD,
             switches: framing == RequestFraming::WebSocket,
@@ -110,10 +123,15 @@ impl Client {
             extensions: parts.extensions,
             lease: Lease { shared: shared.clone(), server: index, in_flight },
         };
+        if let Some(head) = http2 {
+            let state =
+                State::Sharing(Box::new(Sharing::new(Sending { head, body, answers_head: call.answers_head }, call)));
+            return Ok(ClientFuture { state, watch });
+        }
         let write = |upload: &mut Upload| {
             write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
         };
-        let state = match idle {
+        let state = match shared.take_idle(index) {
             Some(mut connection) => {
                 write(&mut connection.upload);
                 State::exchange(connection, call)
@@ -180,6 +198,91 @@ impl Shared {
         };
         open(server, permit, settings.connect_timeout, settings.dns_refresh).await
     }
+
+    /// Somebody else may wait for one of the server's connections of which this client needs none any more.
+    pub(super) fn give_room(&self, server: usize) {
+        if self.upstream.servers()[server].connections.is_anothers_turn(self.id()) {
+            self.pool.shared(server).close_idle();
+        }
+    }
+
+    /// Room on an HTTP/2 connection that is there, unless others wait for it.
+    pub(super) fn take_room(&self, index: usize) -> Option<Slot> {
+        self.pool.shared(index).take()
+    }
+
+    /// Room for a request on an HTTP/2 connection.
+    pub(super) async fn room(self: Arc<Self>, index: usize) -> Result<Slot, UpstreamError> {
+        let settings = &self.upstream.0.settings;
+        let patience = settings.queue_timeout.saturating_add(settings.connect_timeout);
+        match tokio::time::timeout(patience, self.find_room(index)).await {
+            Ok(found) => found,
+            Err(_) => Err(UpstreamErrorKind::Overloaded.into()),
+        }
+    }
+
+    async fn find_room(&self, index: usize) -> Result<Slot, UpstreamError> {
+        let began = Instant::now();
+        let connections = self.pool.shared(index);
+        loop {
+            let mut freed = pin!(connections.freed.notified());
+            freed.as_mut().enable();
+            if let Some(slot) = connections.take() {
+                return Ok(slot);
+            }
+            let mut failure = tokio::select! {
+                biased;
+                () = freed.as_mut() => continue,
+                opening = connections.opening.lock() => opening,
+            };
+            // Whoever held the lock has opened one, or has failed for all who waited.
+            if let Some(slot) = connections.take() {
+                return Ok(slot);
+            }
+            match &*failure {
+                Some((when, error)) if *when >= began => return Err(error.clone()),
+                _ => {}
+            }
+            let permit = tokio::select! {
+                biased;
+                () = freed => continue,
+                permit = self.permit(index) => permit?,
+            };
+            let Some(permit) = permit else { continue };
+            if let Err(error) = self.open_shared(index, permit).await {
+                *failure = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        }
+    }
+
+    /// Leave to open a connection. `None` when there may be room without.
+    async fn permit(&self, index: usize) -> Result<Option<Permit<Box<Connection>>>, UpstreamError> {
+        let limit = &self.upstream.servers()[index].connections;
+        if let Some(permit) = limit.try_acquire() {
+            return Ok(Some(permit));
+        }
+        let mut place = limit.join(self.id());
+        self.upstream.close_an_idle_connection(index);
+        match tokio::time::timeout(self.upstream.0.settings.queue_timeout, place.turn()).await {
+            Ok(Some(Grant::Permit(permit))) => Ok(Some(permit)),
+            // One for HTTP/1.1: closing it frees a permit.
+            Ok(Some(Grant::Connection(_))) => Ok(None),
+            Ok(None) | Err(_) => Err(UpstreamErrorKind::Overloaded.into()),
+        }
+    }
+
+    async fn open_shared(&self, index: usize, permit: Permit<Box<Connection>>) -> Result<(), UpstreamError> {
+        let settings = &self.upstream.0.settings;
+        let socket = dial(&self.upstream.servers()[index], settings.connect_timeout, settings.dns_refresh).await?;
+        let connections = self.pool.shared(index);
+        let added = connections.add(socket, permit, settings.keep_alive_timeout, settings.pings);
+        match tokio::time::timeout(settings.connect_timeout, added).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(UpstreamError::with_source(UpstreamErrorKind::Connect, error)),
+            Err(_) => Err(UpstreamErrorKind::ConnectTimeout.into()),
+        }
+    }
 }
 
 /// The future of [`Client`]. A request that finds an idle connection boxes nothing.
@@ -190,7 +293,7 @@ pub struct ClientFuture {
 }
 
 /// What a call remembers from its request.
-struct Call {
+pub(super) struct Call {
     answers_head: bool,
     /// It asks for another protocol.
     switches: bool,
@@ -198,20 +301,20 @@ struct Call {
     resendable: bool,
     /// The request's: interim answers go where its context says.
     extensions: Extensions,
-    lease: Lease,
+    pub(super) lease: Lease,
 }
 
 impl Call {
     /// Passes on an interim answer. 100 is between this client and the server alone: the body is sent in any case.
-    fn pass_on(&self, mut interim: Head) {
+    pub(super) fn pass_on(&self, status: StatusCode, mut headers: HeaderMap) {
         let context = self.extensions.get::<RequestContext>();
         if let Some(sink) = context.and_then(RequestContext::interim_sink)
-            && interim.status != StatusCode::CONTINUE
+            && status != StatusCode::CONTINUE
         {
-            strip_hop_by_hop(&mut interim.headers);
+            strip_hop_by_hop(&mut headers);
             // RFC 9110 section 8.6: a 1xx has none.
-            interim.headers.remove(CONTENT_LENGTH);
-            sink.send(interim.status, &interim.headers);
+            headers.remove(CONTENT_LENGTH);
+            sink.send(status, &headers);
         }
     }
 
@@ -229,8 +332,13 @@ impl Call {
 }
 
 enum State {
-    Obtaining { connection: Obtain, call: Option<Call> },
+    Obtaining {
+        connection: Obtain,
+        call: Option<Call>,
+    },
     Exchanging(Option<(Exchange, Call)>),
+    /// Over a connection that others use as well.
+    Sharing(Box<Sharing>),
     Failed(Option<UpstreamError>),
 }
 
@@ -282,7 +390,8 @@ impl State {
                 }
                 State::Exchanging(running) => {
                     let (exchange, call) = running.as_mut().expect(DONE);
-                    let result = ready!(exchange.poll_head(cx, |interim| call.pass_on(interim)));
+                    let result =
+                        ready!(exchange.poll_head(cx, |interim| call.pass_on(interim.status, interim.headers)));
                     let (exchange, mut call) = running.take().expect(DONE);
                     match result {
                         Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -290,7 +399,7 @@ impl State {
                         }
                         Ok(head) => {
                             let download = exchange.into_download(&head)?;
-                            let mut response = Response::new(OriginBody::new(download, call.lease));
+                            let mut response = Response::new(OriginBody::new(Download::Http1(download), call.lease));
                             *response.status_mut() = head.status;
                             *response.headers_mut() = head.headers;
                             return Poll::Ready(Ok(response));
@@ -304,6 +413,7 @@ impl State {
                         },
                     }
                 }
+                State::Sharing(sharing) => return sharing.poll(cx),
                 State::Failed(error) => return Poll::Ready(Err(error.take().expect(DONE))),
             };
         }

@@ -19,12 +19,21 @@ pub(super) async fn open(
     timeout: Duration,
     dns_refresh: Duration,
 ) -> Result<Box<Connection>, UpstreamError> {
+    let stream = dial(server, timeout, dns_refresh).await?;
+    Ok(Box::new(Connection::new(stream, permit)))
+}
+
+/// A connection on which nothing was said yet.
+pub(super) async fn dial(
+    server: &Server,
+    timeout: Duration,
+    dns_refresh: Duration,
+) -> Result<TcpStream, UpstreamError> {
     let opened = tokio::time::timeout(timeout, async {
         let addresses = server.resolver.addresses(dns_refresh).await?;
         connect(&addresses, server.next_start(), timeout).await.map_err(connect_error)
     });
-    let stream = opened.await.map_err(|_| UpstreamError::new(UpstreamErrorKind::ConnectTimeout))??;
-    Ok(Box::new(Connection::new(stream, permit)))
+    opened.await.map_err(|_| UpstreamError::new(UpstreamErrorKind::ConnectTimeout))?
 }
 
 /// Tries the addresses in turn, from the one that `start` falls on, so that they share the load. Each has an equal part of

@@ -1,20 +1,25 @@
 //! Asking servers whether they are well, off the way of any request.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::StatusCode;
+use futures_util::future::{Either, select};
+use http::header::USER_AGENT;
 use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::connect::connect;
+use super::h1::encode::RequestFraming;
 use super::h1::head::read_head;
 use super::h1::names::Names;
+use super::h2::request::head;
 use super::server::Server;
-use super::upstream::Shared;
+use super::upstream::{Protocol, Shared};
 use crate::random::up_to;
 
 /// How a server is asked whether it is well.
@@ -105,10 +110,16 @@ impl HealthCheck {
     }
 
     /// Asks one server again and again, for as long as the upstream is there.
-    pub(super) async fn watch(self, upstream: Weak<Shared>, server: Arc<Server>, dns_refresh: Duration) {
+    pub(super) async fn watch(
+        self,
+        upstream: Weak<Shared>,
+        server: Arc<Server>,
+        dns_refresh: Duration,
+        protocol: Protocol,
+    ) {
         let (mut good, mut bad) = (0u32, 0u32);
         loop {
-            let well = timeout(self.timeout, self.ask(&server, dns_refresh)).await.unwrap_or(false);
+            let well = timeout(self.timeout, self.ask(&server, dns_refresh, protocol)).await.unwrap_or(false);
             let Some(upstream) = upstream.upgrade() else { return };
             (good, bad) = if well { (good.saturating_add(1), 0) } else { (0, bad.saturating_add(1)) };
             let news = match well {
@@ -124,14 +135,18 @@ impl HealthCheck {
         }
     }
 
-    async fn ask(&self, server: &Server, dns_refresh: Duration) -> bool {
+    async fn ask(&self, server: &Server, dns_refresh: Duration, protocol: Protocol) -> bool {
         let Ok(addresses) = server.resolver.addresses(dns_refresh).await else { return false };
         let Ok(mut stream) = connect(&addresses, 0, self.timeout).await else { return false };
         match &self.question {
             Question::Tcp => true,
             Question::Http { path, statuses, says } => {
                 let Some(path) = server.origin().path(path) else { return false };
-                let answer = exchange(&mut stream, server, path.as_str(), says.as_deref()).await;
+                let says = says.as_deref();
+                let answer = match protocol {
+                    Protocol::Http2 => exchange_http2(stream, server, &path, says).await,
+                    Protocol::Auto | Protocol::Http1 => exchange(&mut stream, server, path.as_str(), says).await,
+                };
                 answer.is_some_and(|status| statuses.contains(&status))
             }
         }
@@ -161,4 +176,35 @@ async fn exchange(stream: &mut TcpStream, server: &Server, path: &str, says: Opt
         }
     }
     Some(head.status)
+}
+/// The same over HTTP/2.
+async fn exchange_http2(
+    stream: TcpStream,
+    server: &Server,
+    path: &PathAndQuery,
+    says: Option<&str>,
+) -> Option<StatusCode> {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static("tower-gateway"));
+    let origin = server.origin();
+    let head = head(&Method::GET, origin.scheme(), server.host(), path.clone(), &headers, RequestFraming::None)?;
+    let (mut sender, connection) = h2::client::handshake(stream).await.ok()?;
+    let ask = async {
+        let (answer, _) = sender.send_request(head, true).ok()?;
+        let (parts, mut body) = answer.await.ok()?.into_parts();
+        let (text, mut received) = (says.unwrap_or_default().as_bytes(), Vec::new());
+        while !text.is_empty() && !received.windows(text.len()).any(|part| part == text) {
+            let piece = body.data().await?.ok()?;
+            body.flow_control().release_capacity(piece.len()).ok()?;
+            received.extend_from_slice(&piece);
+            if received.len() > MOST {
+                return None;
+            }
+        }
+        Some(parts.status)
+    };
+    match select(pin!(ask), pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => None,
+    }
 }

@@ -61,6 +61,14 @@ impl<C> Limit<C> {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// True when the next in line is not `client`'s: that one has no use for a connection of `client`, but for its permit.
+    pub(super) fn is_anothers_turn(&self, client: usize) -> bool {
+        self.is_waited_for() && {
+            let line = self.line();
+            line.waiters.iter().find(|next| !next.turn.is_closed()).is_some_and(|next| next.client != client)
+        }
+    }
+
     /// A permit at once, unless all are taken.
     pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Permit<C>> {
         let mut line = self.line();

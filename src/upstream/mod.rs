@@ -26,6 +26,14 @@
 //! A GET that asks for WebSocket is sent as such, and a 101 has the connection in its extensions, as
 //! [`Upgraded`](crate::Upgraded); it counts as a request in flight until it is dropped.
 //!
+//! # HTTP/2
+//!
+//! With [`Protocol::Http2`] a client opens one connection to a server and sends every request over it, as many at once as
+//! the server takes; it opens another when that is full. A server that goes away (GOAWAY), or refuses a request unseen
+//! (REFUSED_STREAM), costs no request: what it has not looked at is sent once more over another connection, and what it has
+//! is waited for. A stream that is reset is that request's error and nobody else's. A connection on which nothing comes
+//! while requests wait is asked for a sign of life, and given up when there is none. There is no WebSocket over it.
+//!
 //! # Which servers are used
 //!
 //! [`Balance`] chooses among those that are well. [`HealthCheck`]s ask each server on the side, [`OutlierEjection`] leaves out
@@ -43,11 +51,13 @@ mod condition;
 mod connect;
 mod ejection;
 mod h1;
+mod h2;
 mod health;
 mod limit;
 mod pool;
 mod resolve;
 mod server;
+mod sharing;
 mod upgraded;
 #[allow(clippy::module_inception)]
 mod upstream;
@@ -59,7 +69,7 @@ pub use self::client::{Client, ClientFuture};
 pub use self::ejection::OutlierEjection;
 pub use self::health::HealthCheck;
 pub use self::server::Server;
-pub use self::upstream::{Assignment, InvalidUpstream, Upstream, UpstreamBuilder};
+pub use self::upstream::{Assignment, InvalidUpstream, Protocol, Upstream, UpstreamBuilder};
 
 /// For the fuzz targets: reads `wire` as an answer that comes in pieces of `step` bytes, and tells what came of it.
 #[cfg(fuzzing)]

@@ -8,11 +8,14 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::h1::connection::Connection;
+use super::h2::connections::Connections;
 
 /// Idle connections, for each server the last used first: the rest may then grow old and be closed.
 #[derive(Debug)]
 pub(super) struct Pool {
     servers: Box<[Shelf]>,
+    /// Those over which many requests go at once, for each server.
+    shared: Box<[Arc<Connections>]>,
     keep_alive: Duration,
     sweeping: AtomicBool,
     /// How many sweeps there were: by these a connection's age is counted, so that none has to read the clock.
@@ -35,9 +38,18 @@ struct Shelf(Mutex<VecDeque<(Box<Connection>, u64)>>);
 
 impl Pool {
     pub(super) fn new(servers: usize, keep_alive: Duration) -> Arc<Self> {
+        let shared = (0..servers).map(|_| Arc::default()).collect();
         let servers = (0..servers).map(|_| Shelf::default()).collect();
         let (sweeping, sweeps) = (AtomicBool::new(false), AtomicU64::new(0));
-        Arc::new(Self { servers, keep_alive, sweeping, sweeps, sweeper: Mutex::default(), heir: OnceLock::new() })
+        Arc::new(Self {
+            servers,
+            shared,
+            keep_alive,
+            sweeping,
+            sweeps,
+            sweeper: Mutex::default(),
+            heir: OnceLock::new(),
+        })
     }
 
     /// The connection that was used last, if one is still open. One that is too old is closed by the sweep, and is as good
@@ -52,6 +64,15 @@ impl Pool {
         drop(idle);
         // Requests that began before the heir took over find there what was theirs.
         self.heir.get()?.take(server)
+    }
+
+    /// The HTTP/2 connections to a server.
+    pub(super) fn shared(&self, server: usize) -> &Arc<Connections> {
+        // What has begun before the heir took over goes on over what is the heir's now.
+        match self.heir.get().and_then(|heir| Some((&heir.pool, heir.servers[server]?))) {
+            Some((pool, server)) => pool.shared(server),
+            None => &self.shared[server],
+        }
     }
 
     /// Keeps a connection for the next request.
@@ -81,12 +102,16 @@ impl Pool {
         for (server, shelf) in self.servers.iter().enumerate() {
             let idle = std::mem::take(&mut *shelf.idle());
             idle.into_iter().for_each(|(connection, _)| heir.put(server, connection));
+            match heir.servers[server] {
+                Some(known) => self.shared[server].hand_over(heir.pool.shared(known)),
+                None => self.shared[server].close(),
+            }
         }
     }
 
     /// Closes the connection that was idle longest.
     pub(super) fn close_one(&self, server: usize) -> bool {
-        self.servers[server].idle().pop_front().is_some()
+        self.servers[server].idle().pop_front().is_some() || self.shared[server].close_idle()
     }
 
     /// Old connections are closed by a task that lives only while there are idle ones.

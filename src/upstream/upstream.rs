@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::balance::{Balance, Balancer, HashBy, Servers, digest};
 use super::condition::{Usable, now};
 use super::ejection::OutlierEjection;
+use super::h2::connections::Pings;
 use super::health::HealthCheck;
 use super::pool::Pool;
 use super::server::{InFlight, Server};
@@ -48,6 +49,21 @@ pub(super) struct Settings {
     pub(super) keep_alive_timeout: Duration,
     pub(super) queue_timeout: Duration,
     pub(super) dns_refresh: Duration,
+    pub(super) protocol: Protocol,
+    pub(super) pings: Pings,
+}
+
+/// What is spoken with the servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/1.1, which every server speaks.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, of which the servers are known to speak it (prior knowledge, RFC 9113 section 3.3).
+    Http2,
 }
 
 /// What is wrong with an upstream's settings.
@@ -103,6 +119,8 @@ impl Upstream {
                 keep_alive_timeout: Duration::from_secs(60),
                 queue_timeout: Duration::from_secs(1),
                 dns_refresh: Duration::from_secs(30),
+                protocol: Protocol::default(),
+                pings: Pings { interval: Duration::from_secs(15), timeout: Duration::from_secs(10) },
             },
             adopted: None,
         }
@@ -116,7 +134,12 @@ impl Upstream {
     /// Asks each server whether it is well, again and again, on tasks of `runtime`. They end with this upstream.
     pub fn start_health_checks(&self, check: &HealthCheck, runtime: &tokio::runtime::Handle) {
         for server in self.servers() {
-            let watch = check.clone().watch(Arc::downgrade(&self.0), server.clone(), self.0.settings.dns_refresh);
+            let watch = check.clone().watch(
+                Arc::downgrade(&self.0),
+                server.clone(),
+                self.0.settings.dns_refresh,
+                self.0.settings.protocol,
+            );
             runtime.spawn(watch);
         }
     }
@@ -374,6 +397,19 @@ impl UpstreamBuilder {
     /// How long the addresses of a name are used before it is asked again. 30 s by default.
     pub fn dns_refresh(mut self, age: Duration) -> Self {
         self.settings.dns_refresh = age;
+        self
+    }
+
+    /// What is spoken with the servers. HTTP/1.1 by default.
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.settings.protocol = protocol;
+        self
+    }
+
+    /// When nothing comes for so long over an HTTP/2 connection whose requests wait, the server is asked for a sign of life
+    /// (PING), for which it has `timeout`. 15 s and 10 s by default.
+    pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.settings.pings = Pings { interval, timeout };
         self
     }
 

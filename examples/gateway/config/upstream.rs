@@ -59,6 +59,8 @@ pub(crate) enum Protocol {
     /// HTTP/1.1, and over TLS what ALPN gives.
     Auto,
     Http1,
+    /// HTTP/2 from the first byte on, over TLS and in the clear.
+    Http2,
 }
 
 impl Table for Upstream {
@@ -125,8 +127,7 @@ impl Listed for Upstream {
 }
 
 impl Choice for Protocol {
-    const BUILT: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("http1", Self::Http1)];
-    const NOT_BUILT: &'static [&'static str] = &["h2"];
+    const BUILT: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("http1", Self::Http1), ("h2", Self::Http2)];
 }
 
 impl Form for UpstreamHost {
