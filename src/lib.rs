@@ -39,7 +39,7 @@
 //! | `concurrency` | yes | [`ConcurrencyLayer`](concurrency::ConcurrencyLayer): how many requests are in flight at once |
 //! | `redis` | no | [`Redis`](redis::Redis): the connection to state that several gateways share |
 //! | `serve` | no | [`Server`](serve::Server): listeners, one runtime a worker, timeouts, limits, drain |
-//! | `tls` | no | [`ServerTls`](tls::ServerTls): TLS for listeners, by rustls |
+//! | `tls` | no | [`ServerTls`](tls::ServerTls): TLS for listeners, and [`ClientTls`](tls::ClientTls) for servers of upstreams, by rustls |
 //! | `testing` | no | the contract harness, for layers of your own |
 //! | `axum` | no | reads the peer's address from axum's `ConnectInfo` |
 //! | `full` | no | all of them |

@@ -1,6 +1,7 @@
 //! TLS, by rustls: certificates by the name that a client asks for, client certificates, and who is trusted.
 //!
-//! [`ServerTls`] is what a [`Listener`](crate::serve::Listener) speaks.
+//! [`ServerTls`] is what a [`Listener`](crate::serve::Listener) speaks, [`ClientTls`] what an
+//! [`Upstream`](crate::upstream::Upstream) speaks to its `https://` servers.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,6 +36,7 @@
 //! open; and a certificate that has expired meanwhile does not count.
 
 mod certificate;
+mod client;
 mod client_certificate;
 mod error;
 mod roots;
@@ -43,6 +45,9 @@ mod sni;
 mod x509;
 
 pub use self::certificate::CertificateKey;
+pub use self::client::ClientTls;
+#[cfg(feature = "upstream")]
+pub(crate) use self::client::{PreparedTls, server_name};
 pub use self::error::TlsError;
 pub use self::roots::Roots;
 #[cfg(feature = "serve")]

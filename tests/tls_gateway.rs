@@ -13,9 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
-use support::certificates::{Authority, Pair};
+use support::certificates::{Authority, Pair, provider};
 use support::gateway::{Gateway, binary, status};
 use support::{PATIENCE, RawOrigin, field};
 
@@ -279,4 +281,109 @@ fn listeners_that_cannot_be_are_refused() {
     // Without a plain one.
     let (accepted, said) = check(&with_listener(&format!("{tls}\n[server]\nlisten = []")), &pair);
     assert!(accepted, "{said}");
+}
+
+// === Upstreams ===
+
+/// An origin with TLS that says what it was asked; with the other's certificates if they are given.
+async fn secure_origin(own: &Pair, clients: Option<&Authority>) -> (SocketAddr, tokio::sync::mpsc::Receiver<String>) {
+    let config = match clients {
+        None => own.server_config(),
+        Some(clients) => {
+            let roots = std::sync::Arc::new(clients.roots());
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().unwrap();
+            ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_client_cert_verifier(verifier)
+                .with_single_cert(own.chain(), own.private_key())
+                .unwrap()
+        }
+    };
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, sender) = (acceptor.clone(), sender.clone());
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let asked_for = stream.get_ref().1.server_name().unwrap_or("nobody").to_owned();
+                let mut head = Vec::new();
+                while let Ok(byte) = stream.read_u8().await {
+                    head.push(byte);
+                    if head.ends_with(b"\r\n\r\n") {
+                        let head = String::from_utf8(std::mem::take(&mut head)).unwrap();
+                        sender.send(format!("{asked_for} {head}")).await.unwrap();
+                        stream.write_all(OK.as_bytes()).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (address, receiver)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_with_tls_is_spoken_to_as_its_table_says() {
+    let (authority, clients) = (Authority::new("ca"), Authority::new("clients"));
+    let own = authority.server(&["users.internal"]);
+    let (address, mut received) = secure_origin(&own, Some(&clients)).await;
+    let config = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+         [upstreams.good]\nservers = [\"https://{address}/base\"]\n\
+         tls = {{ ca = \"ca.pem\", cert = \"me.pem\", key = \"me.key\", server_name = \"users.internal\" }}\n\
+         [upstreams.unknown]\nservers = [\"https://{address}\"]\ntls = {{ server_name = \"users.internal\" }}\n\
+         [upstreams.misnamed]\nservers = [\"https://{address}\"]\ntls = {{ ca = \"ca.pem\" }}\n\
+         [upstreams.nobody]\nservers = [\"https://{address}\"]\n\
+         tls = {{ ca = \"ca.pem\", server_name = \"users.internal\" }}\n\
+         [routes.good]\npath = \"/good\"\nupstream = \"good\"\n\
+         [routes.unknown]\npath = \"/unknown\"\nupstream = \"unknown\"\n\
+         [routes.misnamed]\npath = \"/misnamed\"\nupstream = \"misnamed\"\n\
+         [routes.nobody]\npath = \"/nobody\"\nupstream = \"nobody\"\n"
+    );
+    let served = Served::start(1, &config, |folder| {
+        std::fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
+        clients.client("gateway").write(folder, "me");
+    });
+    let answer = served.gateway.get("/good?x");
+    assert_eq!(status(&answer), "200", "{answer}");
+    let head = received.recv().await.unwrap();
+    assert!(head.starts_with("users.internal GET /base/good?x HTTP/1.1\r\n"), "{head}");
+    assert_eq!(field(&head, "host"), Some(address.to_string().as_str()));
+    for path in ["/unknown", "/misnamed", "/nobody"] {
+        let answer = served.gateway.get(path);
+        assert_eq!(status(&answer), "502", "{path} {answer}");
+        assert!(answer.contains("\"error\":\"upstream_connect_failed\""), "{answer}");
+        assert!(!answer.contains("certificate"), "nothing about our inside: {answer}");
+    }
+    assert!(received.try_recv().is_err());
+}
+
+#[test]
+fn what_an_upstream_is_spoken_to_with_is_looked_at_before_anything_is_served() {
+    let authority = Authority::new("ca");
+    let Pair { cert, key } = authority.client("gateway");
+    let files = [("me.pem", &*cert), ("me.key", &*key), ("ca.pem", &authority.pem), ("bad.pem", "nothing")];
+    let with = |url: &str, tls: &str| {
+        format!("[upstreams.u]\nservers = [\"{url}\"]\n{tls}\n[routes.r]\npath = \"/\"\nupstream = \"u\"\n")
+    };
+    let (accepted, said) = check(
+        &with("https://users.internal", "tls = { ca = \"ca.pem\", cert = \"me.pem\", key = \"me.key\" }"),
+        &files,
+    );
+    assert!(accepted, "{said}");
+    for (tls, words) in [
+        ("tls = { ca = \"no.pem\" }", "toml:3:14: upstreams.u.tls.ca: the file \"no.pem\" cannot be read"),
+        ("tls = { ca = \"bad.pem\" }", "upstreams.u.tls.ca: there is no certificate in it"),
+        ("tls = { cert = \"me.pem\" }", "\"key\" is missing in [upstreams.u.tls]"),
+        ("tls = { key = \"me.key\" }", "\"cert\" is missing in [upstreams.u.tls]"),
+        ("tls = { cert = \"ca.pem\", key = \"me.key\" }", "the key is not that of the first certificate"),
+        ("tls = { server_name = \"a b\" }", "is not a host name such as"),
+    ] {
+        refused(&with("https://users.internal", tls), &files, words);
+    }
+    refused(&with("http://users.internal", "tls = { ca = \"ca.pem\" }"), &files, "no server with https://");
+    refused(&with("https://users-.internal-", ""), &files, "names a host that no certificate can be for");
 }

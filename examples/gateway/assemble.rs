@@ -30,7 +30,7 @@ use crate::health::Health;
 use crate::plugins::PluginStack;
 use crate::rate_limits::{Counters, RouteLimits};
 use crate::stack::{Optional, RouteService};
-use crate::upstreams::{UpstreamParts, Upstreams};
+use crate::upstreams::{TrustedByMachine, UpstreamParts, Upstreams};
 use crate::{cors, layers, upstreams};
 
 /// One worker's client of each upstream, by its name.
@@ -74,9 +74,10 @@ impl Assembly {
     /// `old` is the one that serves until now: whoever has a state worth keeping takes it over from its namesake there,
     /// so that a reload changes settings and forgets nothing.
     pub(crate) fn new(config: &Config, old: Option<&Self>) -> Result<Self, BoxError> {
+        let machine = TrustedByMachine::default();
         let upstreams = config.upstreams.iter().map(|(name, settings)| {
             let old = old.and_then(|old| old.upstreams.get(name));
-            Ok((name.clone(), UpstreamParts::new(name, settings, old)?))
+            Ok((name.clone(), UpstreamParts::new(name, settings, &machine, old)?))
         });
         let redis = layers::redis(config.redis.as_ref(), old.and_then(|old| old.redis.as_ref()))?;
         let sharing =

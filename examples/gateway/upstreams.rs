@@ -1,15 +1,19 @@
 //! Upstreams from their tables: the servers and who of them is used, and what stands around the clients.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use tower_gateway::circuit_breaker::{BreakerState, CircuitBreakerLayer};
 use tower_gateway::retry::{RetryBudget, RetryLayer};
+use tower_gateway::tls::{ClientTls, Roots};
 use tower_gateway::upstream::{self, Balance, HashBy, HealthCheck, OutlierEjection, Upstream};
 use tower_gateway::{BoxError, Share};
 
 use crate::client::Guards;
+use crate::config::tls::UpstreamTls;
 use crate::config::upstream::Protocol;
 use crate::config::{self, balance, resilience};
 
@@ -24,8 +28,13 @@ pub(crate) type Upstreams = BTreeMap<String, UpstreamParts>;
 
 impl UpstreamParts {
     /// Checks begin at once, on the runtime this is called within.
-    pub(crate) fn new(name: &str, settings: &config::Upstream, old: Option<&Self>) -> Result<Self, BoxError> {
-        let upstream = upstream(settings, old.map(|old| &old.upstream))?;
+    pub(crate) fn new(
+        name: &str,
+        settings: &config::Upstream,
+        machine: &TrustedByMachine,
+        old: Option<&Self>,
+    ) -> Result<Self, BoxError> {
+        let upstream = upstream(settings, machine, old.map(|old| &old.upstream))?;
         if let Some(check) = &settings.health_check {
             upstream.start_health_checks(&health_check(check)?, &tokio::runtime::Handle::current());
         }
@@ -54,7 +63,11 @@ pub(crate) fn watch(upstreams: &Upstreams) -> Arc<dyn Fn() -> bool + Send + Sync
     })
 }
 
-fn upstream(settings: &config::Upstream, old: Option<&Upstream>) -> Result<Upstream, BoxError> {
+fn upstream(
+    settings: &config::Upstream,
+    machine: &TrustedByMachine,
+    old: Option<&Upstream>,
+) -> Result<Upstream, BoxError> {
     let far = Duration::from_secs(365 * 86_400);
     let mut builder = Upstream::builder()
         .balance(match &settings.balance {
@@ -78,6 +91,9 @@ fn upstream(settings: &config::Upstream, old: Option<&Upstream>) -> Result<Upstr
             Protocol::Http1 => upstream::Protocol::Http1,
             Protocol::Http2 => upstream::Protocol::Http2,
         });
+    if settings.servers.iter().any(|server| server.url.scheme() == Some(&Scheme::HTTPS)) {
+        builder = builder.tls(client_tls(&settings.tls, machine)?);
+    }
     for server in &settings.servers {
         builder = builder.server(server.url.to_string(), server.weight.get());
     }
@@ -85,6 +101,37 @@ fn upstream(settings: &config::Upstream, old: Option<&Upstream>) -> Result<Upstr
         builder = builder.adopt(old);
     }
     Ok(builder.build()?)
+}
+
+/// Whom this machine trusts: a hundred files, which are read once for all upstreams that need them.
+#[derive(Default)]
+pub(crate) struct TrustedByMachine(OnceCell<Roots>);
+
+impl TrustedByMachine {
+    fn roots(&self) -> Result<Roots, BoxError> {
+        if let Some(roots) = self.0.get() {
+            return Ok(roots.clone());
+        }
+        let roots = Roots::of_this_machine()?;
+        Ok(self.0.get_or_init(|| roots).clone())
+    }
+}
+
+fn client_tls(settings: &UpstreamTls, machine: &TrustedByMachine) -> Result<ClientTls, BoxError> {
+    let mut tls = ClientTls::new().roots(match &settings.roots {
+        Some(roots) => roots.clone(),
+        None => machine.roots()?,
+    });
+    if let Some(own) = &settings.certificate {
+        tls = tls.certificate(own.clone());
+    }
+    if let Some(name) = &settings.server_name {
+        tls = tls.server_name(name)?;
+    }
+    Ok(match settings.handshake_timeout {
+        Some(limit) => tls.handshake_timeout(limit),
+        None => tls,
+    })
 }
 
 fn health_check(settings: &resilience::HealthCheck) -> Result<HealthCheck, BoxError> {

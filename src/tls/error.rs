@@ -15,6 +15,9 @@ pub enum TlsError {
     /// A key that is protected by a passphrase.
     #[error("the private key is encrypted; store it without a passphrase, readable by the gateway alone")]
     EncryptedKey,
+    /// No authority is trusted.
+    #[error("this machine trusts no authority; install its certificates (ca-certificates), or name a file of them")]
+    NoRoots,
     /// What stands between BEGIN and END cannot be read.
     #[error("it is not PEM: {0}")]
     Pem(String),
@@ -36,6 +39,9 @@ pub enum TlsError {
     /// A server needs at least one.
     #[error("there is no certificate to show")]
     NoCertificates,
+    /// Nothing that a certificate could be for.
+    #[error("{0:?} is neither a host name nor an address")]
+    ServerName(String),
     /// The settings do not go together.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),

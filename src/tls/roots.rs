@@ -35,14 +35,14 @@ impl Roots {
     ///
     /// # Errors
     ///
-    /// [`TlsError::NoCertificate`] where it trusts none.
+    /// [`TlsError::NoRoots`] where it trusts none.
     pub fn of_this_machine() -> Result<Self, TlsError> {
         let found = rustls_native_certs::load_native_certs().certs;
         let mut store = RootCertStore::empty();
         // Stores hold certificates that are too old for rustls to read, and do well without them.
         store.add_parsable_certificates(found.iter().cloned());
         if store.is_empty() {
-            return Err(TlsError::NoCertificate);
+            return Err(TlsError::NoRoots);
         }
         Ok(Self { store: Arc::new(store), certificates: found.into() })
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::h1::connection::Connection;
 use super::limit::Permit;
 use super::server::Server;
+use super::stream::Stream;
 use crate::{UpstreamError, UpstreamErrorKind};
 
 /// Connects to `server`, trying its addresses in turn. The permit is held until the socket is closed.
@@ -23,17 +24,24 @@ pub(super) async fn open(
     Ok(Box::new(Connection::new(stream, permit)))
 }
 
-/// A connection on which nothing was said yet.
-pub(super) async fn dial(
-    server: &Server,
-    timeout: Duration,
-    dns_refresh: Duration,
-) -> Result<TcpStream, UpstreamError> {
+/// A connection on which nothing was said yet, but for what TLS says.
+pub(super) async fn dial(server: &Server, timeout: Duration, dns_refresh: Duration) -> Result<Stream, UpstreamError> {
     let opened = tokio::time::timeout(timeout, async {
         let addresses = server.resolver.addresses(dns_refresh).await?;
-        connect(&addresses, server.next_start(), timeout).await.map_err(connect_error)
+        let stream = connect(&addresses, server.next_start(), timeout).await.map_err(connect_error)?;
+        secure(server, stream).await
     });
     opened.await.map_err(|_| UpstreamError::new(UpstreamErrorKind::ConnectTimeout))?
+}
+
+/// The same connection, with TLS where the server's URL says so.
+pub(super) async fn secure(server: &Server, stream: TcpStream) -> Result<Stream, UpstreamError> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &server.tls {
+        return tls.handshake(stream).await.map(|stream| Stream::Tls(Box::new(stream)));
+    }
+    let _ = server;
+    Ok(Stream::Plain(stream))
 }
 
 /// Tries the addresses in turn, from the one that `start` falls on, so that they share the load. Each has an equal part of

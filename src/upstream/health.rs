@@ -10,15 +10,15 @@ use http::header::USER_AGENT;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::connect::connect;
+use super::connect::{connect, secure};
 use super::h1::encode::RequestFraming;
 use super::h1::head::read_head;
 use super::h1::names::Names;
 use super::h2::request::head;
 use super::server::Server;
+use super::stream::Stream;
 use super::upstream::{Protocol, Shared};
 use crate::random::up_to;
 
@@ -137,11 +137,12 @@ impl HealthCheck {
 
     async fn ask(&self, server: &Server, dns_refresh: Duration, protocol: Protocol) -> bool {
         let Ok(addresses) = server.resolver.addresses(dns_refresh).await else { return false };
-        let Ok(mut stream) = connect(&addresses, 0, self.timeout).await else { return false };
+        let Ok(stream) = connect(&addresses, 0, self.timeout).await else { return false };
         match &self.question {
             Question::Tcp => true,
             Question::Http { path, statuses, says } => {
                 let Some(path) = server.origin().path(path) else { return false };
+                let Ok(mut stream) = secure(server, stream).await else { return false };
                 let says = says.as_deref();
                 let answer = match protocol {
                     Protocol::Http2 => exchange_http2(stream, server, &path, says).await,
@@ -154,11 +155,12 @@ impl HealthCheck {
 }
 
 /// The status of the answer, once it has said what it is to say.
-async fn exchange(stream: &mut TcpStream, server: &Server, path: &str, says: Option<&str>) -> Option<StatusCode> {
+async fn exchange(stream: &mut Stream, server: &Server, path: &str, says: Option<&str>) -> Option<StatusCode> {
     let host = server.host().to_str().ok()?;
     let request =
         format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: tower-gateway\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
+    stream.flush().await.ok()?;
     let (mut received, mut names) = (BytesMut::new(), Names::default());
     let head = loop {
         match read_head(&mut received, &mut names).ok()? {
@@ -179,7 +181,7 @@ async fn exchange(stream: &mut TcpStream, server: &Server, path: &str, says: Opt
 }
 /// The same over HTTP/2.
 async fn exchange_http2(
-    stream: TcpStream,
+    stream: Stream,
     server: &Server,
     path: &PathAndQuery,
     says: Option<&str>,

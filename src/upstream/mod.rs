@@ -56,8 +56,11 @@ mod health;
 mod limit;
 mod pool;
 mod resolve;
+#[cfg(feature = "tls")]
+mod secure;
 mod server;
 mod sharing;
+mod stream;
 mod upgraded;
 #[allow(clippy::module_inception)]
 mod upstream;

@@ -56,7 +56,7 @@ impl Pool {
     /// as any other until then: reading the clock for it would cost each request more than it is worth.
     pub(super) fn take(&self, server: usize) -> Option<Box<Connection>> {
         let mut idle = self.servers[server].idle();
-        while let Some((connection, _)) = idle.pop_back() {
+        while let Some((mut connection, _)) = idle.pop_back() {
             if connection.is_open() {
                 return Some(connection);
             }
@@ -145,7 +145,7 @@ impl Pool {
         // The first sweep it sees may come right after it was put, and counts for nothing.
         let lifetime = self.keep_alive.as_nanos().div_ceil(self.pause().as_nanos()) as u64 + 1;
         for shelf in &self.servers {
-            shelf.idle().retain(|(connection, put)| connection.is_open() && sweeps - put < lifetime);
+            shelf.idle().retain_mut(|(connection, put)| connection.is_open() && sweeps - *put < lifetime);
         }
         // The flag first: a connection put after this look starts a sweep of its own.
         self.sweeping.store(false, Ordering::Release);

@@ -7,8 +7,11 @@ use super::condition::Condition;
 use super::h1::connection::Connection;
 use super::limit::Limit;
 use super::resolve::Resolver;
+#[cfg(feature = "tls")]
+use super::secure::ToServer;
 use crate::origin::Origin;
 use http::HeaderValue;
+use http::uri::Scheme;
 
 /// A server: where it is, and what the whole process has going on with it.
 #[derive(Debug)]
@@ -23,14 +26,19 @@ pub struct Server {
     pub(super) condition: Condition,
     pub(super) connections: Arc<Limit<Box<Connection>>>,
     pub(super) resolver: Arc<Resolver>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ToServer>,
 }
 
 impl Server {
     pub(super) fn new(origin: Origin, weight: u32, max_connections: usize) -> Option<Self> {
+        let default_port = if *origin.scheme() == Scheme::HTTPS { 443 } else { 80 };
         Some(Self {
             name: origin.authority().as_str().into(),
             host: HeaderValue::from_str(origin.authority().as_str()).ok()?,
-            resolver: Arc::new(Resolver::new(origin.authority(), 80)),
+            resolver: Arc::new(Resolver::new(origin.authority(), default_port)),
+            #[cfg(feature = "tls")]
+            tls: None,
             origin,
             weight,
             max_connections,
@@ -44,7 +52,20 @@ impl Server {
     /// True when `other` is the same server with the same settings.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let settings = |server: &Self| (server.weight, server.max_connections);
-        self.origin == other.origin && settings(self) == settings(other)
+        self.origin == other.origin && settings(self) == settings(other) && self.has_same_tls(other)
+    }
+
+    #[cfg(feature = "tls")]
+    fn has_same_tls(&self, other: &Self) -> bool {
+        match (&self.tls, &other.tls) {
+            (Some(own), Some(other)) => own.is_same(other),
+            (own, other) => own.is_none() && other.is_none(),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn has_same_tls(&self, _: &Self) -> bool {
+        true
     }
 
     /// `host:port`, as it was configured.

@@ -16,8 +16,13 @@ use super::pool::Pool;
 use super::server::{InFlight, Server};
 use crate::classify::{Classifier, HttpClassifier, Outcome};
 use crate::origin::Origin;
-use crate::{Head, RequestContext, Share};
+use crate::{BoxError, Head, RequestContext, Share};
 use tokio::time::Instant;
+#[cfg(feature = "tls")]
+use {
+    super::secure::ToServer,
+    crate::tls::{ClientTls, PreparedTls},
+};
 
 /// The servers of one origin, shared by every client in the process. Cloning it is cheap, and a clone is the same upstream.
 #[derive(Clone, Debug)]
@@ -73,9 +78,17 @@ pub enum InvalidUpstream {
     /// There is nowhere to send a request.
     #[error("an upstream needs at least one server")]
     NoServer,
-    /// Not `http://host[:port][/base]`.
-    #[error("the server {0:?} must be http://host[:port][/path] without user info or query")]
+    /// Not `http(s)://host[:port][/base]`.
+    #[error("the server {0:?} must be http://host[:port][/path] or https://.. without user info or query")]
     Server(String),
+    /// TLS cannot be had. `https://` needs the feature `tls`.
+    #[error("the server {server:?} cannot be spoken to over TLS: {source}")]
+    Tls {
+        /// The server.
+        server: String,
+        /// Why.
+        source: BoxError,
+    },
     /// A server that would never get a request.
     #[error("the weight of the server {0:?} must be at least 1")]
     Weight(String),
@@ -92,6 +105,8 @@ pub struct UpstreamBuilder {
     max_connections: usize,
     settings: Settings,
     adopted: Option<Upstream>,
+    #[cfg(feature = "tls")]
+    tls: ClientTls,
 }
 
 impl Upstream {
@@ -123,6 +138,8 @@ impl Upstream {
                 pings: Pings { interval: Duration::from_secs(15), timeout: Duration::from_secs(10) },
             },
             adopted: None,
+            #[cfg(feature = "tls")]
+            tls: ClientTls::default(),
         }
     }
 
@@ -331,7 +348,7 @@ fn key(by: &HashBy, headers: &HeaderMap, context: Option<&RequestContext>) -> Op
 }
 
 impl UpstreamBuilder {
-    /// Adds a server, `http://host[:port][/base]`, with its share beside the others.
+    /// Adds a server, `http(s)://host[:port][/base]`, with its share beside the others.
     pub fn server(mut self, url: impl Into<String>, weight: u32) -> Self {
         self.servers.push((url.into(), weight));
         self
@@ -369,7 +386,14 @@ impl UpstreamBuilder {
         self
     }
 
-    /// How long a connection may take to come about: name, TCP. 1 s by default.
+    /// How `https://` servers are spoken to. By default whom this machine trusts is trusted.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// How long a connection may take to come about: name, TCP, TLS. 1 s by default.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.settings.connect_timeout = limit;
         self
@@ -431,9 +455,10 @@ impl UpstreamBuilder {
         if self.max_connections == 0 {
             return Err(InvalidUpstream::NoConnections);
         }
+        let secure = self.secure();
         let known = self.adopted.as_ref().map_or(&[][..], Upstream::servers);
         let servers = self.servers.iter().map(|(url, weight)| {
-            let new = server(url, *weight, self.max_connections)?;
+            let new = server(url, *weight, self.max_connections, &secure)?;
             Ok(known.iter().find(|old| old.is_same(&new)).cloned().unwrap_or_else(|| {
                 if !known.is_empty() && !self.settings.slow_start.is_zero() {
                     new.condition.begin_anew(now());
@@ -468,14 +493,49 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-fn server(url: &str, weight: u32, max_connections: usize) -> Result<Arc<Server>, InvalidUpstream> {
+/// What a server with `https://` is given. Made for the first of them: it may read files.
+type Secure<'a> = dyn Fn(&mut Server) -> Result<(), BoxError> + 'a;
+
+impl UpstreamBuilder {
+    #[cfg(feature = "tls")]
+    fn secure(&self) -> Box<Secure<'static>> {
+        let (tls, prepared) = (self.tls.clone(), OnceCell::<Arc<PreparedTls>>::new());
+        let protocol: &[u8] = match self.settings.protocol {
+            Protocol::Http2 => b"h2",
+            Protocol::Auto | Protocol::Http1 => b"http/1.1",
+        };
+        Box::new(move |server| {
+            let prepared = match prepared.get() {
+                Some(prepared) => prepared.clone(),
+                None => {
+                    let new = Arc::new(PreparedTls::new(tls.clone(), vec![protocol.to_vec()])?);
+                    prepared.get_or_init(|| new).clone()
+                }
+            };
+            server.tls = Some(ToServer::new(server.origin().authority().host(), prepared)?);
+            Ok(())
+        })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn secure(&self) -> Box<Secure<'static>> {
+        Box::new(|_| Err("https:// needs the feature tls of tower-gateway".into()))
+    }
+}
+
+fn server(url: &str, weight: u32, max_connections: usize, secure: &Secure<'_>) -> Result<Arc<Server>, InvalidUpstream> {
     let invalid = || InvalidUpstream::Server(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| invalid())?;
-    let origin = Origin::new(&uri).filter(|origin| *origin.scheme() == Scheme::HTTP).ok_or_else(invalid)?;
+    let origin = Origin::new(&uri).ok_or_else(invalid)?;
+    let is_secure = *origin.scheme() == Scheme::HTTPS;
     if weight == 0 {
         return Err(InvalidUpstream::Weight(url.to_owned()));
     }
-    Ok(Arc::new(Server::new(origin, weight, max_connections).ok_or_else(invalid)?))
+    let mut server = Server::new(origin, weight, max_connections).ok_or_else(invalid)?;
+    if is_secure {
+        secure(&mut server).map_err(|source| InvalidUpstream::Tls { server: url.to_owned(), source })?;
+    }
+    Ok(Arc::new(server))
 }
 
 #[cfg(test)]
@@ -496,7 +556,7 @@ mod tests {
     fn what_cannot_be_an_upstream_is_refused_with_its_name() {
         let message = |result: Result<Upstream, InvalidUpstream>| result.unwrap_err().to_string();
         assert!(message(Upstream::new([] as [&str; 0])).contains("at least one server"));
-        for url in ["127.0.0.1:3001", "https://a", "http://a/?q", "http://u@a", "http:///x"] {
+        for url in ["127.0.0.1:3001", "ftp://a", "http://a/?q", "http://u@a", "http:///x"] {
             assert!(message(Upstream::new([url])).contains(url), "{url}");
         }
         assert!(message(Upstream::builder().server("http://a", 0).build()).contains("weight"));

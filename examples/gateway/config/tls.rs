@@ -4,11 +4,15 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use tower_gateway::tls::{CertificateKey, ClientAuth, Roots, TlsError};
+use serde_json::Value as Json;
+use tower_gateway::tls::{CertificateKey, ClientAuth, ClientTls, Roots, TlsError};
 
+use super::duration::PositiveDuration;
 use super::file::FileText;
 use super::forms::{Locate, Located, NonEmpty};
+use super::schema;
 use super::table::{Keys, Table};
+use super::value::{Form, Value};
 use super::word::{Choice, Word};
 
 /// A certificate that expires sooner than this should have been renewed.
@@ -20,6 +24,18 @@ pub(crate) struct ListenerTls {
     /// Never empty.
     pub(crate) certificates: Vec<CertificateKey>,
     pub(crate) client_auth: ClientAuth,
+}
+
+/// `tls` of an upstream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct UpstreamTls {
+    /// Absent: whom this machine trusts.
+    pub(crate) roots: Option<Roots>,
+    pub(crate) certificate: Option<CertificateKey>,
+    /// Absent: the host of each server's URL.
+    pub(crate) server_name: Option<String>,
+    /// Absent: what is left of the connect_timeout.
+    pub(crate) handshake_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +82,59 @@ impl Table for ListenerTls {
             certificates: certificates?.into_iter().map(|pair| pair.0).collect(),
             client_auth: client_auth?,
         })
+    }
+}
+
+impl Table for UpstreamTls {
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let ca = keys.optional::<Locate<FileText>>("ca", "who is trusted, in PEM; absent: whom this machine trusts");
+        let cert =
+            keys.optional::<Locate<FileText>>("cert", "the gateway's own certificate, for servers that ask for one");
+        let key = keys.optional::<Locate<FileText>>("key", "its key, in PEM without a passphrase");
+        let server_name = keys.optional::<ServerName>(
+            "server_name",
+            "the name that servers are asked for, and that their certificates have to be for; absent: the host of the URL",
+        );
+        let handshake_timeout = keys.optional::<PositiveDuration>(
+            "handshake_timeout",
+            "how long a handshake may take; absent: what is left of connect_timeout",
+        );
+        let roots = read_roots(keys, ca.as_ref());
+        for (one, other) in [("cert", "key"), ("key", "cert")] {
+            if keys.has(one) && !keys.has(other) {
+                keys.reader.missing(&keys.at, &keys.path, other, "the path of a file");
+            }
+        }
+        let certificate = match (&cert, &key) {
+            (Some(cert), Some(key)) => read_pair(keys, cert, key),
+            _ => None,
+        };
+        let is_sound = keys.are_sound_here(&["ca", "cert", "key", "server_name"]);
+        is_sound.then_some(UpstreamTls { roots, certificate, server_name, handshake_timeout })
+    }
+}
+
+/// Whether a certificate can be for this host of a URL.
+pub(super) fn is_server_name(host: Option<&str>) -> bool {
+    host.is_some_and(|host| ClientTls::new().server_name(host).is_ok())
+}
+
+/// What a certificate can be for.
+struct ServerName;
+
+impl Form for ServerName {
+    type Output = String;
+
+    fn expects() -> String {
+        r#"a host name such as "users.internal", or an address"#.to_owned()
+    }
+
+    fn read(value: &Value<'_>) -> Option<String> {
+        value.parsed::<Self, _>(|name| is_server_name(Some(name)).then(|| name.to_owned()))
+    }
+
+    fn schema() -> Json {
+        schema::string(&["users.internal"])
     }
 }
 

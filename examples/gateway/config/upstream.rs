@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use serde_json::Value as Json;
 
 use super::balance::Balance;
@@ -14,6 +14,7 @@ use super::resilience::{CircuitBreaker, HealthCheck, OutlierEjection, Retry};
 use super::schema;
 use super::share::Share;
 use super::table::{Keys, Listed, Table};
+use super::tls::UpstreamTls;
 use super::upstream_server::{UpstreamServer, UpstreamServers};
 use super::url::check_authority;
 use super::value::{Form, Value};
@@ -27,6 +28,8 @@ pub(crate) struct Upstream {
     pub(crate) balance: Balance,
     pub(crate) host: UpstreamHost,
     pub(crate) protocol: Protocol,
+    /// How servers with `https` are spoken to.
+    pub(crate) tls: UpstreamTls,
     pub(crate) connect_timeout: Option<Duration>,
     /// How long a connection may stay idle; zero: none is kept.
     pub(crate) keep_alive_timeout: Option<Duration>,
@@ -64,14 +67,29 @@ pub(crate) enum Protocol {
 }
 
 impl Table for Upstream {
-    const NOT_BUILT: &'static [&'static str] = &["tls"];
-
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let servers = keys.required::<UpstreamServers>("servers", "where requests go");
         let balance = keys.or::<Balance>("balance", "least_requests", "how the server of a request is chosen");
         let host =
             keys.or::<UpstreamHost>("host", "upstream", "the Host sent: the server's, the client's, or any other text");
         let protocol = keys.or::<Word<Protocol>>("protocol", "auto", "what is spoken with the servers");
+        let tls = keys.optional::<UpstreamTls>("tls", "how servers with https:// are spoken to");
+        if let (Some(_), Some(servers)) = (&tls, &servers)
+            && servers.iter().all(|server| server.url.scheme() != Some(&Scheme::HTTPS))
+        {
+            let message = format!("[{}] has tls and no server with https://; write one, or remove tls", keys.path);
+            keys.reader.fault(&keys.at, &keys.path, message);
+        }
+        let is_named = tls.as_ref().is_some_and(|tls| tls.server_name.is_some());
+        for server in servers.iter().flatten().filter(|_| !is_named) {
+            if server.url.scheme() == Some(&Scheme::HTTPS) && !super::tls::is_server_name(server.url.host()) {
+                let message = format!(
+                    "[{}] {} names a host that no certificate can be for; add tls.server_name",
+                    keys.path, server.url
+                );
+                keys.reader.fault(&keys.at, &keys.path, message);
+            }
+        }
         let connect_timeout = keys.or::<OrNone<PositiveDuration>>(
             "connect_timeout",
             "1s",
@@ -106,6 +124,7 @@ impl Table for Upstream {
             balance,
             host,
             protocol,
+            tls: tls.unwrap_or_default(),
             connect_timeout,
             keep_alive_timeout,
             max_connections_per_server,

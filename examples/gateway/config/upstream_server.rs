@@ -15,7 +15,7 @@ use super::value::{Form, Value};
 /// One entry of an upstream's `servers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UpstreamServer {
-    /// `http`, with a host and without user information or query. The path, which is put before a request's, has no
+    /// `http` or `https`, with a host and without user information or query. The path, which is put before a request's, has no
     /// slash at its end and is "/" where there is none.
     pub(crate) url: Uri,
     /// From 1 to 65535, so that sums of weights do not overflow.

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::schema;
 use super::value::{Form, Value};
 
-/// `http://host[:port][/base]`: where to connect, and what is put before a request's path. The scheme comes out in
+/// `http(s)://host[:port][/base]`: where to connect, and what is put before a request's path. The scheme comes out in
 /// lower case, the path without slashes at its end ("/" where there is none, as `http::Uri` cannot do without).
 pub(super) struct ServerUrl;
 
@@ -17,7 +17,7 @@ impl Form for ServerUrl {
     type Output = Uri;
 
     fn expects() -> String {
-        r#"a URL such as "http://127.0.0.1:3001" or "http://users.internal:8080/base""#.to_owned()
+        r#"a URL such as "http://127.0.0.1:3001" or "https://users.internal:8443/base""#.to_owned()
     }
 
     fn read(value: &Value<'_>) -> Option<Uri> {
@@ -31,7 +31,7 @@ impl Form for ServerUrl {
     }
 
     fn schema() -> Json {
-        schema::string(&["http://127.0.0.1:3001", "http://users.internal:8080/base"])
+        schema::string(&["http://127.0.0.1:3001", "https://users.internal:8443/base"])
     }
 }
 
@@ -39,15 +39,15 @@ fn parse(text: &str) -> Result<Uri, String> {
     let Some((scheme, _)) = text.split_once("://") else {
         return Err(format!("is not {}", ServerUrl::expects()));
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            return Err("has a scheme that is part of the format but not built yet; write \"http://\"".to_owned());
-        }
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::HTTP,
+        "https" => Scheme::HTTPS,
         _ => {
-            return Err("has a scheme that no connection can be made with; write \"http://\"".to_owned());
+            return Err(
+                "has a scheme that no connection can be made with; write \"http://\" or \"https://\"".to_owned()
+            );
         }
-    }
+    };
     if text.contains(['?', '#']) {
         return Err("holds a query or a fragment; a request brings its own, leave it out".to_owned());
     }
@@ -60,7 +60,7 @@ fn parse(text: &str) -> Result<Uri, String> {
         base => base,
     };
     Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(scheme)
         .authority(authority)
         .path_and_query(base)
         .build()

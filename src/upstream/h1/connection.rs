@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::decode::Malformed;
 use super::head::{Head, read_head};
 use super::names::Names;
 use super::upload::Upload;
 use crate::upstream::limit::Permit;
+use crate::upstream::stream::Stream;
 
 /// How much is read at once: little for the small answers that most are, more for those that fill what was read.
 const FIRST_READ: usize = 8 << 10;
@@ -33,7 +33,7 @@ thread_local! {
 /// already moves at the price of a pointer, through every future and body on the way of an answer.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// What was received and not taken yet.
     pub(super) received: BytesMut,
     names: Names,
@@ -46,16 +46,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, permit: Permit<Box<Connection>>) -> Self {
+    pub(crate) fn new(stream: Stream, permit: Permit<Box<Connection>>) -> Self {
         let (received, upload) = (BytesMut::new(), Upload::default());
         Self { stream, received, names: Names::default(), upload, read_size: FIRST_READ, used: false, _permit: permit }
     }
 
-    /// True while nothing has come of an idle connection: neither its end nor bytes that nobody asked for. No system call
-    /// is made unless the kernel has reported something.
-    pub(crate) fn is_open(&self) -> bool {
-        let silent = |result: io::Result<usize>| result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        self.received.is_empty() && silent(self.stream.try_read(&mut [0]))
+    /// True while nothing has come of an idle connection: neither its end nor bytes that nobody asked for.
+    pub(crate) fn is_open(&mut self) -> bool {
+        self.received.is_empty() && self.stream.is_silent()
     }
 
     /// True when it served a request before: the origin may be closing it right now.
@@ -73,7 +71,7 @@ impl Connection {
         true
     }
 
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut Stream {
         &mut self.stream
     }
 

@@ -12,6 +12,7 @@ use super::framing::{framing, keeps_alive};
 use super::head::Head;
 use super::upload::{Unsent, Upload};
 use crate::known::Known;
+use crate::upstream::stream::failure_before_answer;
 use crate::{UpstreamError, UpstreamErrorKind};
 
 /// How many interim answers one request may have: an origin that sends them without end never answers.
@@ -88,7 +89,10 @@ impl Exchange {
             match ready!(self.connection.poll_receive(cx)) {
                 Ok(1..) => {}
                 Ok(0) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::Reset, None))),
-                Err(error) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::Reset, Some(error)))),
+                Err(error) => {
+                    let kind = failure_before_answer(&error, self.connection.was_used());
+                    return Poll::Ready(Err(self.fail(kind, Some(error))));
+                }
             }
         }
     }

@@ -7,12 +7,12 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use super::connection::Connection;
 use super::encode::{RequestFraming, write_chunk_size, write_last_chunk};
 use crate::BoxError;
 use crate::upstream::body::SendBody;
+use crate::upstream::stream::Stream;
 
 /// A request that is being sent: its head, then its body as it comes.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Upload {
         &mut self.head
     }
 
-    fn poll_send(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+    fn poll_send(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         loop {
             // The first piece of a body goes out with the head, when it is there.
             let mut waits_for_body = false;
@@ -73,12 +73,12 @@ impl Upload {
     }
 
     /// Writes what is staged.
-    fn poll_write(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let head = &self.head[self.sent..];
             let written = if self.data.is_empty() && self.tail.is_empty() {
                 if head.is_empty() {
-                    return Poll::Ready(Ok(()));
+                    return Pin::new(stream).poll_flush(cx);
                 }
                 ready!(Pin::new(&mut *stream).poll_write(cx, head))?
             } else {

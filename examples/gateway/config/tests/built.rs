@@ -24,6 +24,7 @@ use super::super::route::Route;
 use super::super::server::{ClientIpFrom, Server};
 use super::super::target::{PathRules, Redirect, Respond, Target};
 use super::super::timeouts::Timeouts;
+use super::super::tls::UpstreamTls;
 use super::super::upstream::{Protocol, Upstream, UpstreamHost};
 use super::super::upstream_server::UpstreamServer;
 use super::super::{Forwarded, Health, RequestId};
@@ -281,6 +282,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
             balance: Balance::RoundRobin,
             host: UpstreamHost::Fixed("users.internal".parse().unwrap()),
             protocol: Protocol::Http1,
+            tls: UpstreamTls::default(),
             connect_timeout: Some(Duration::from_millis(250)),
             keep_alive_timeout: seconds(30),
             max_connections_per_server: None,
@@ -444,6 +446,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
             balance: Balance::LeastRequests,
             host: UpstreamHost::Upstream,
             protocol: Protocol::Auto,
+            tls: UpstreamTls::default(),
             connect_timeout: seconds(1),
             keep_alive_timeout: seconds(60),
             max_connections_per_server: NonZeroUsize::new(1024),

@@ -247,7 +247,6 @@ fn servers_that_no_connection_can_be_made_to_are_refused() {
         (r#""http:///path""#, "is not a URL such as"),
         (r#""http://a b""#, "is not a URL such as"),
         (r#""http://:80""#, "names no host"),
-        (r#""https://u""#, "part of the format but not built yet"),
         (r#""ftp://u""#, "no connection can be made with"),
         (r#""http://user:pass@u""#, "holds user information"),
         (r#""http://u/?a=b""#, "holds a query or a fragment"),
