@@ -72,4 +72,28 @@ fn main() {
             println!("| {threads} | {keys} | {:.1} | {:.1} | {:.1} |", figures[0], figures[1], figures[2]);
         }
     }
+    flood(quota);
+}
+
+/// Keys that come once each, to a store with room for a tenth of them.
+fn flood(quota: Quota) {
+    const FLOOD: u64 = 10_000_000;
+    let store = MemoryStore::builder().max_keys(KEYS as usize).build();
+    let hash = store.digests().of_limit("flood");
+    let mut longest = Duration::ZERO;
+    let begin = Instant::now();
+    for thousand in 0..FLOOD / 1_000 {
+        let began = Instant::now();
+        for key in thousand * 1_000..(thousand + 1) * 1_000 {
+            assert!(store.acquire_now(&[Charge::new(hash.key(&key.to_le_bytes()), quota)]).admitted);
+        }
+        longest = longest.max(began.elapsed());
+    }
+    let took = begin.elapsed().as_nanos() as f64 / FLOOD as f64;
+    assert!(store.len() <= KEYS as usize && store.bytes() <= 64 * KEYS as usize);
+    println!(
+        "\n{FLOOD} distinct keys: {took:.0} ns each, {} held in {} bytes each, the slowest thousand took {longest:?}",
+        store.len(),
+        store.bytes() / store.len()
+    );
 }

@@ -99,6 +99,7 @@ pub use self::api_key::{ApiKey, InvalidDigest, KeyDigest};
 pub use self::api_keys::ApiKeys;
 pub use self::credential::{Credential, CredentialFault, PendingVerdict, Verdict};
 pub use self::failures::FailureLimit;
+pub use self::identity_headers::IdentityHeaders;
 pub use self::issuer::Issuer;
 pub use self::jwks::Jwks;
 pub use self::jws::{Fault, MAX_TOKEN_LENGTH};

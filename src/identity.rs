@@ -50,6 +50,17 @@ struct Parts {
     /// The claims as values, once somebody asks for one.
     #[cfg(feature = "auth-core")]
     values: std::sync::OnceLock<Option<Claims>>,
+    /// What origins are told of it.
+    #[cfg(feature = "auth-core")]
+    told: std::sync::OnceLock<Told>,
+}
+
+/// Header fields that were made of an identity, and the number of the set that made them. None: they cannot be made.
+#[cfg(feature = "auth-core")]
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) by: u64,
+    pub(crate) fields: Option<Arc<[(http::HeaderName, http::HeaderValue)]>>,
 }
 
 #[cfg(feature = "auth-core")]
@@ -83,7 +94,14 @@ impl Identity {
             claims: None,
             #[cfg(feature = "auth-core")]
             values: std::sync::OnceLock::new(),
+            #[cfg(feature = "auth-core")]
+            told: std::sync::OnceLock::new(),
         })
+    }
+
+    #[cfg(feature = "auth-core")]
+    pub(crate) fn keep_told(&self, make: impl FnOnce() -> Told) -> &Told {
+        self.0.told.get_or_init(make)
     }
 
     /// What kind of credential proved it.

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::Request;
 use tokio::runtime::Handle;
-use tower_gateway::BoxError;
 use tower_gateway::auth::{
-    ApiKey, ApiKeys, AuthLayer, CachedKeyStore, Credential, FailureLimit, Issuer, Jwks, Jwt, KeyDigest, KeyStore,
-    MemoryKeyStore, RedisKeyStore,
+    ApiKey, ApiKeys, AuthLayer, CachedKeyStore, Credential, FailureLimit, IdentityHeaders, Issuer, Jwks, Jwt,
+    KeyDigest, KeyStore, MemoryKeyStore, RedisKeyStore,
 };
 use tower_gateway::redis::Redis;
+use tower_gateway::{BoxError, Head, RequestContext};
 
 use crate::config::auth::{Accept, RouteAuth};
-use crate::config::identity_headers::IdentityHeaders;
 use crate::config::jwt::{FailedCredentials, JwtIssuer};
 use crate::config::{self, Config};
 use crate::stack::Switch;
@@ -28,7 +28,7 @@ pub(crate) struct Credentials {
     /// With the settings, and the Redis where they are looked up, if they are.
     api_keys: Option<(config::ApiKeys, Option<Redis>, Arc<dyn Credential>)>,
     failures: Option<FailureLimit>,
-    identity_headers: IdentityHeaders,
+    told: IdentityHeaders,
 }
 
 impl Credentials {
@@ -43,7 +43,7 @@ impl Credentials {
             jwts: BTreeMap::new(),
             api_keys: config.api_keys.as_ref().map(|table| api_keys(table, redis, old)),
             failures: failures(&config.failed_credentials, old),
-            identity_headers: config.identity_headers.clone(),
+            told: told(&config.identity_headers),
         };
         for (name, table) in &config.jwt {
             let issuer = new.issuer(name, table, old)?;
@@ -85,10 +85,7 @@ impl Credentials {
         if let Some(failures) = &self.failures {
             layer = layer.limit_failures(failures.clone());
         }
-        for (name, template) in &self.identity_headers.0 {
-            let template = template.clone();
-            layer = layer.identity_header(name.clone(), move |head| Some(template.render(*head)));
-        }
+        layer = layer.identity_headers(self.told.clone());
         Ok(layer.forward_credentials(auth.forward_credentials))
     }
 
@@ -144,6 +141,24 @@ impl Credentials {
         self.loaded.insert(name.to_owned(), (table.clone(), jwks.clone()));
         Ok(jwks)
     }
+}
+
+/// What depends on the identity alone, as most does, is made once for each.
+fn told(fields: &config::identity_headers::IdentityHeaders) -> IdentityHeaders {
+    fields.0.iter().fold(IdentityHeaders::new(), |told, (name, template)| {
+        let template = template.clone();
+        if !template.depends_on_the_identity_alone() {
+            return told.each(name.clone(), move |head| Some(template.render(*head)));
+        }
+        told.once(name.clone(), move |identity| {
+            let mut request = Request::new(());
+            let context = RequestContext::of(request.extensions_mut());
+            if let Some(identity) = identity {
+                context.set_identity(identity.clone());
+            }
+            Some(template.render(Head::of(&request)))
+        })
+    })
 }
 
 /// Those of the file, and behind them those in Redis. What was looked up there stays while nothing about it has changed.

@@ -187,7 +187,16 @@ impl AuthLayer {
         name: HeaderName,
         value: impl Fn(&Head<'_>) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        self.change(|settings| settings.identity_headers.add(name, Arc::new(value)))
+        self.change(|settings| {
+            settings.identity_headers = std::mem::take(&mut settings.identity_headers).each(name, value);
+        })
+    }
+
+    /// The same for fields that several layers share, and for such as depend on the identity alone. Those that were set before
+    /// are given up.
+    #[must_use]
+    pub fn identity_headers(self, headers: IdentityHeaders) -> Self {
+        self.change(|settings| settings.identity_headers = headers)
     }
 
     /// Puts the [`Identity`] into the request's extensions as well, for handlers that look there: one allocation. It is in the
@@ -244,7 +253,7 @@ impl fmt::Debug for Settings {
             .field("credentials", &schemes)
             .field("rules", &self.rules)
             .field("failures", &self.failures)
-            .field("identity_headers", &self.identity_headers.names())
+            .field("identity_headers", &self.identity_headers)
             .field("forward_credentials", &self.forward_credentials)
             .finish_non_exhaustive()
     }

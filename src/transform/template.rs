@@ -92,6 +92,14 @@ impl Template {
         &self.source
     }
 
+    /// True when it is the same for every request of one identity.
+    pub fn depends_on_the_identity_alone(&self) -> bool {
+        self.parts.iter().all(|part| match part {
+            Part::Text(_) => true,
+            Part::Gap { field, .. } => matches!(field, Field::Subject | Field::Role | Field::Plan),
+        })
+    }
+
     /// The text for this request, whatever its values hold.
     pub fn render(&self, head: Head<'_>) -> String {
         self.write(&Scope::of(head), Writing::AsItIs)
