@@ -15,7 +15,6 @@ use tokio::time::{sleep, timeout};
 use super::connect::{connect, secure};
 use super::h1::encode::RequestFraming;
 use super::h1::head::read_head;
-use super::h1::names::Names;
 use super::h2::request::head;
 use super::server::Server;
 use super::stream::Stream;
@@ -161,9 +160,9 @@ async fn exchange(stream: &mut Stream, server: &Server, path: &str, says: Option
         format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: tower-gateway\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     stream.flush().await.ok()?;
-    let (mut received, mut names) = (BytesMut::new(), Names::default());
+    let mut received = BytesMut::new();
     let head = loop {
-        match read_head(&mut received, &mut names).ok()? {
+        match read_head(&mut received).ok()? {
             Some(head) if head.status.is_informational() => continue,
             Some(head) => break head,
             None if received.len() > MOST => return None,

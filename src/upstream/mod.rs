@@ -80,7 +80,7 @@ pub use self::upstream::{Assignment, InvalidUpstream, Protocol, Upstream, Upstre
 pub fn fuzz_answer(wire: &[u8], step: usize) -> Option<(u16, Vec<u8>, bool)> {
     use bytes::{Buf, BytesMut};
 
-    let (mut rest, mut buffer, mut names) = (wire, BytesMut::new(), h1::names::Names::default());
+    let (mut rest, mut buffer) = (wire, BytesMut::new());
     let mut more = |buffer: &mut BytesMut| {
         let piece = rest.len().min(step.max(1));
         buffer.extend_from_slice(&rest[..piece]);
@@ -88,7 +88,7 @@ pub fn fuzz_answer(wire: &[u8], step: usize) -> Option<(u16, Vec<u8>, bool)> {
         piece > 0
     };
     let head = loop {
-        if let Some(head) = h1::head::read_head(&mut buffer, &mut names).ok()? {
+        if let Some(head) = h1::head::read_head(&mut buffer).ok()? {
             break head;
         }
         if !more(&mut buffer) {

@@ -11,7 +11,6 @@ use tokio::io::{AsyncReadExt, ReadBuf};
 
 use super::decode::Malformed;
 use super::head::{Head, read_head};
-use super::names::Names;
 use super::upload::Upload;
 use crate::upstream::limit::Permit;
 use crate::upstream::stream::Stream;
@@ -36,7 +35,6 @@ pub(crate) struct Connection {
     pub(super) stream: Stream,
     /// What was received and not taken yet.
     pub(super) received: BytesMut,
-    names: Names,
     /// The request that is being sent; of the last one only the memory is left.
     pub(crate) upload: Upload,
     read_size: usize,
@@ -48,7 +46,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(stream: Stream, permit: Permit<Box<Connection>>) -> Self {
         let (received, upload) = (BytesMut::new(), Upload::default());
-        Self { stream, received, names: Names::default(), upload, read_size: FIRST_READ, used: false, _permit: permit }
+        Self { stream, received, upload, read_size: FIRST_READ, used: false, _permit: permit }
     }
 
     /// True while nothing has come of an idle connection: neither its end nor bytes that nobody asked for.
@@ -77,7 +75,7 @@ impl Connection {
 
     /// Makes it ready for the next exchange.
     pub(super) fn rest(&mut self) {
-        self.upload.clear();
+        self.upload.end();
         self.used = true;
         self.put_buffer_back();
         self.read_size = FIRST_READ;
@@ -97,7 +95,7 @@ impl Connection {
 
     /// Takes a head off what was received, once it is there.
     pub(super) fn read_head(&mut self) -> Result<Option<Head>, Malformed> {
-        read_head(&mut self.received, &mut self.names)
+        read_head(&mut self.received)
     }
 
     /// Receives more. `Ok(0)` is the end of the connection.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 
 use super::decode::Malformed;
-use super::names::Names;
+use super::names::Fields;
 
 /// The longest head that is read, and how many fields it may have.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
@@ -21,22 +21,18 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
 }
 
-/// Takes a head from the front of `buffer` once all of it is there. The values share the buffer's memory; `names` are those
-/// of the head before.
-pub(crate) fn read_head(buffer: &mut BytesMut, names: &mut Names) -> Result<Option<Head>, Malformed> {
+/// Takes a head from the front of `buffer` once all of it is there. The values share the buffer's memory.
+pub(crate) fn read_head(buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
     // Almost every head has few fields, and room for many costs its clearing.
-    match read_head_of::<FEW_FIELDS>(buffer, names) {
-        Err(TooManyFields) => read_head_of::<MAX_FIELDS>(buffer, names).unwrap_or(Err(Malformed)),
+    match read_head_of::<FEW_FIELDS>(buffer) {
+        Err(TooManyFields) => read_head_of::<MAX_FIELDS>(buffer).unwrap_or(Err(Malformed)),
         Ok(read) => read,
     }
 }
 
 struct TooManyFields;
 
-fn read_head_of<const FIELDS: usize>(
-    buffer: &mut BytesMut,
-    names: &mut Names,
-) -> Result<Result<Option<Head>, Malformed>, TooManyFields> {
+fn read_head_of<const FIELDS: usize>(buffer: &mut BytesMut) -> Result<Result<Option<Head>, Malformed>, TooManyFields> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed =
@@ -51,9 +47,9 @@ fn read_head_of<const FIELDS: usize>(
     let version = if minor == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     // RFC 9110 section 15: what is outside of 100 to 599 is not a status.
     let Some(status) = StatusCode::from_u16(code).ok().filter(|_| code < 600) else { return Ok(Err(Malformed)) };
-    names.find(buffer, response.headers);
+    let fields = Fields::find(buffer, response.headers);
     let bytes = buffer.split_to(end).freeze();
-    Ok(names.read_map(&bytes).map(|headers| Some(Head { version, status, headers })))
+    Ok(fields.read(&bytes).map(|headers| Some(Head { version, status, headers })))
 }
 
 /// Reads a section of fields that ends with an empty line.
@@ -61,9 +57,7 @@ pub(crate) fn read_fields(section: &Bytes) -> Result<HeaderMap, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(section, &mut fields) {
         Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
-            let mut names = Names::default();
-            names.find(section, fields);
-            names.read_map(section)
+            Fields::find(section, fields).read(section)
         }
         _ => Err(Malformed),
     }
@@ -75,13 +69,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str) -> Result<Option<Head>, Malformed> {
-        read_head(&mut BytesMut::from(text), &mut Names::default())
+        read_head(&mut BytesMut::from(text))
     }
 
     #[test]
     fn a_head_is_taken_off_the_front() {
         let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\nA: 1\r\nEmpty:\r\na:  2 \r\n\r\nbody");
-        let head = read_head(&mut buffer, &mut Names::default()).unwrap().unwrap();
+        let head = read_head(&mut buffer).unwrap().unwrap();
         assert_eq!((head.version, head.status), (Version::HTTP_11, StatusCode::OK));
         assert_eq!(head.headers.get_all("a").iter().collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(head.headers["empty"], "");
@@ -130,7 +124,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
-            let _ = read_head(&mut BytesMut::from(&bytes[..]), &mut Names::default());
+            let _ = read_head(&mut BytesMut::from(&bytes[..]));
             let _ = read_fields(&Bytes::from(bytes));
         }
 
@@ -138,7 +132,7 @@ mod tests {
         fn no_tail_of_a_status_line_panics(tail: Vec<u8>) {
             let mut bytes = BytesMut::from("HTTP/1.1 200 OK\r\n");
             bytes.extend_from_slice(&tail);
-            let _ = read_head(&mut bytes, &mut Names::default());
+            let _ = read_head(&mut bytes);
         }
     }
 }

@@ -1,27 +1,70 @@
-//! The fields of the answers that come over one connection.
+//! The fields of a head, from its bytes to a map.
+
+use std::cell::RefCell;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::decode::Malformed;
 
-/// How many names are remembered, and how long they may be: a kilobyte for each connection.
-const REMEMBERED: usize = 16;
+/// How many names a thread remembers, a power of two, and how long they may be: ten kilobytes for each thread.
+const REMEMBERED: usize = 128;
 const LONGEST: usize = 31;
 
-/// The names of the last head, each at its place. An origin sends nearly the same fields in nearly the same order with
-/// every answer, and to see that a name is the one that stood there before costs a tenth of reading it.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    known: Vec<Known>,
-    /// Where the fields of the head that is being read are in it, so that its bytes may be moved.
-    found: Vec<Span>,
+thread_local! {
+    /// One for all connections of a thread, though each has its own origin: what is read with every answer then stays in
+    /// the processor's cache, which a copy for each of a thousand connections does not.
+    static NAMES: RefCell<Names> = RefCell::default();
 }
+
+/// Where the fields of a head are in the bytes they were parsed from, so that these may be moved: see [`Fields::find`].
+pub(super) struct Fields(Vec<Span>);
 
 #[derive(Debug)]
 struct Span {
     name: (u32, u32),
     value: (u32, u32),
+}
+
+impl Fields {
+    /// Where these fields of `bytes` are.
+    pub(super) fn find(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Self {
+        let start = bytes.as_ptr() as usize;
+        let span = |part: &[u8]| {
+            let at = part.as_ptr() as usize - start;
+            (at as u32, (at + part.len()) as u32)
+        };
+        // An empty value may point anywhere.
+        let value = |field: &[u8]| if field.is_empty() { (0, 0) } else { span(field) };
+        let spans = fields.iter().map(|field| Span { name: span(field.name.as_bytes()), value: value(field.value) });
+        let mut found = NAMES.with_borrow_mut(|names| std::mem::take(&mut names.spans));
+        found.extend(spans);
+        Self(found)
+    }
+
+    /// The fields, in the bytes they were found in. The values share their memory.
+    pub(super) fn read(mut self, bytes: &Bytes) -> Result<HeaderMap, Malformed> {
+        NAMES.with_borrow_mut(|names| {
+            let mut headers = HeaderMap::with_capacity(self.0.len());
+            for Span { name, value } in &self.0 {
+                let name = &bytes[name.0 as usize..name.1 as usize];
+                let value = bytes.slice(value.0 as usize..value.1 as usize);
+                headers.append(names.read(name)?, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
+            }
+            self.0.clear();
+            names.spans = self.0;
+            Ok(headers)
+        })
+    }
+}
+
+/// The names that were read last. Origins send few different ones, and to see that a name is one that is known costs a
+/// tenth of reading it.
+#[derive(Debug, Default)]
+struct Names {
+    known: Vec<Option<Known>>,
+    /// The memory of [`Fields`], while nobody uses it.
+    spans: Vec<Span>,
 }
 
 #[derive(Debug)]
@@ -32,52 +75,28 @@ struct Known {
 }
 
 impl Names {
-    /// Remembers where these fields of `bytes` are.
-    pub(super) fn find(&mut self, bytes: &[u8], fields: &[httparse::Header<'_>]) {
-        let start = bytes.as_ptr() as usize;
-        let span = |part: &[u8]| {
-            let at = part.as_ptr() as usize - start;
-            (at as u32, (at + part.len()) as u32)
-        };
-        self.found.clear();
-        // An empty value may point anywhere.
-        let value = |field: &[u8]| if field.is_empty() { (0, 0) } else { span(field) };
-        let spans = fields.iter().map(|field| Span { name: span(field.name.as_bytes()), value: value(field.value) });
-        self.found.extend(spans);
-    }
-
-    /// The fields that were found, in the bytes they were found in. The values share their memory.
-    pub(super) fn read_map(&mut self, bytes: &Bytes) -> Result<HeaderMap, Malformed> {
-        let found = std::mem::take(&mut self.found);
-        let mut headers = HeaderMap::with_capacity(found.len());
-        for (place, Span { name, value }) in found.iter().enumerate() {
-            let name = &bytes[name.0 as usize..name.1 as usize];
-            let value = bytes.slice(value.0 as usize..value.1 as usize);
-            headers.append(self.read(place, name)?, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
-        }
-        if found.len() <= REMEMBERED {
-            self.found = found;
-        }
-        Ok(headers)
-    }
-
-    /// The name that is written so, at this place of a head.
-    fn read(&mut self, place: usize, written: &[u8]) -> Result<HeaderName, Malformed> {
-        if let Some(known) = self.known.get(place)
+    /// The name that is written so.
+    fn read(&mut self, written: &[u8]) -> Result<HeaderName, Malformed> {
+        let place = place(written);
+        if let Some(Some(known)) = self.known.get(place)
             && known.written() == written
         {
             return Ok(known.name.clone());
         }
         let name = HeaderName::from_bytes(written).map_err(|_| Malformed)?;
         if let Some(known) = Known::new(written, &name) {
-            if let Some(other) = self.known.get_mut(place) {
-                *other = known;
-            } else if place == self.known.len() && place < REMEMBERED {
-                self.known.push(known);
-            }
+            self.known.resize_with(REMEMBERED, || None);
+            self.known[place] = Some(known);
         }
         Ok(name)
     }
+}
+
+/// Where a name is remembered: another that comes to the same place takes it over.
+fn place(written: &[u8]) -> usize {
+    let at = |index: usize| written.get(index).map_or(0, |byte| usize::from(*byte));
+    let (length, last) = (written.len(), written.len().saturating_sub(1));
+    (length * 7 + at(0) * 5 + at(length / 2) * 3 + at(last)) % REMEMBERED
 }
 
 impl Known {
@@ -98,8 +117,7 @@ mod tests {
     use super::*;
 
     fn read(names: &mut Names, head: &[&str]) -> Vec<String> {
-        let read = head.iter().enumerate().map(|(place, name)| names.read(place, name.as_bytes()));
-        read.map(|name| name.unwrap().to_string()).collect()
+        head.iter().map(|name| names.read(name.as_bytes()).unwrap().to_string()).collect()
     }
 
     #[test]
@@ -110,14 +128,24 @@ mod tests {
             let lower: Vec<_> = head.iter().map(|name| name.to_lowercase()).collect();
             assert_eq!(read(&mut names, head), lower);
         }
-        assert_eq!(names.read(0, b"a b").unwrap_err(), Malformed);
+        assert_eq!(names.read(b"a b").unwrap_err(), Malformed);
+    }
+
+    #[test]
+    fn names_that_come_to_one_place_are_told_apart() {
+        let (one, other) = ("x-abc-d", "x-bbc-d");
+        assert_eq!(place(one.as_bytes()), place(other.as_bytes()));
+        let mut names = Names::default();
+        for _ in 0..2 {
+            assert_eq!(read(&mut names, &[one, other, other, one]), [one, other, other, one]);
+        }
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut names = Names::default();
         let long = "x".repeat(LONGEST + 1);
-        let head: Vec<_> = (0..100).map(|field| format!("x-{field}")).chain([long]).collect();
+        let head: Vec<_> = (0..1000).map(|field| format!("x-{field}")).chain([long]).collect();
         let head: Vec<_> = head.iter().map(String::as_str).collect();
         assert_eq!(read(&mut names, &head), head);
         assert_eq!(read(&mut names, &head), head);

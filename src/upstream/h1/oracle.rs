@@ -11,7 +11,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::decode::Decoder;
 use super::framing::framing;
 use super::head::read_head;
-use super::names::Names;
 use crate::known::Known;
 
 /// What a reader makes of an answer: its status, fields and content.
@@ -27,9 +26,8 @@ fn sorted(headers: &HeaderMap) -> Vec<(String, String)> {
 /// The first final answer in `wire`, after which the connection ends.
 fn ours(wire: &[u8]) -> Read {
     let mut buffer = BytesMut::from(wire);
-    let mut names = Names::default();
     let head = loop {
-        let head = read_head(&mut buffer, &mut names).ok()??;
+        let head = read_head(&mut buffer).ok()??;
         if !head.status.is_informational() {
             break head;
         }

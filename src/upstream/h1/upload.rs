@@ -1,5 +1,6 @@
 //! Sending a request: its head, then its body as it comes.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,16 @@ use super::encode::{RequestFraming, write_chunk_size, write_last_chunk};
 use crate::BoxError;
 use crate::upstream::body::SendBody;
 use crate::upstream::stream::Stream;
+
+/// How many heads' memory a thread keeps, and how large one may be.
+const KEPT: usize = 64;
+const LARGEST_KEPT: usize = 4 << 10;
+
+thread_local! {
+    /// The memory of heads whose requests have been answered. The next head is written where the last one was, which is
+    /// still in the processor's cache, and an idle connection holds none.
+    static HEADS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A request that is being sent: its head, then its body as it comes.
 #[derive(Debug, Default)]
@@ -42,10 +53,13 @@ impl Connection {
 }
 
 impl Upload {
-    /// Begins a request in the memory of the one before: its head is to be written, and its framing says what becomes of
+    /// Begins a request in the memory of one before: its head is to be written, and its framing says what becomes of
     /// `body`.
     pub(crate) fn begin(&mut self, framing: RequestFraming, body: Option<SendBody>) -> &mut Vec<u8> {
         (self.framing, self.body) = (framing, body);
+        if self.head.capacity() == 0 {
+            self.head = HEADS.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
         &mut self.head
     }
 
@@ -150,8 +164,21 @@ impl Upload {
         Self { head: std::mem::take(&mut self.head), ..Self::default() }
     }
 
-    /// Makes room for the next piece's framing, or for the next request's head.
-    pub(super) fn clear(&mut self) {
+    /// Nothing is to be sent any more: gives the head's memory away.
+    pub(super) fn end(&mut self) {
+        self.clear();
+        let head = std::mem::take(&mut self.head);
+        if (1..=LARGEST_KEPT).contains(&head.capacity()) {
+            HEADS.with_borrow_mut(|heads| {
+                if heads.len() < KEPT {
+                    heads.push(head);
+                }
+            });
+        }
+    }
+
+    /// Makes room for the next piece's framing.
+    fn clear(&mut self) {
         self.head.clear();
         self.sent = 0;
     }
