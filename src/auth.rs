@@ -75,6 +75,7 @@ mod authorization;
 mod challenge;
 mod claim_path;
 mod claims;
+mod client_certificates;
 mod credential;
 #[cfg(feature = "axum")]
 mod extract;
@@ -97,6 +98,7 @@ mod token_cache;
 pub use self::algorithm::{Algorithm, UnknownAlgorithm};
 pub use self::api_key::{ApiKey, InvalidDigest, KeyDigest};
 pub use self::api_keys::ApiKeys;
+pub use self::client_certificates::ClientCertificates;
 pub use self::credential::{Credential, CredentialFault, PendingVerdict, Verdict};
 pub use self::failures::FailureLimit;
 pub use self::identity_headers::IdentityHeaders;

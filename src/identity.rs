@@ -32,6 +32,8 @@ pub enum CredentialKind {
     Jwt,
     /// An API key.
     ApiKey,
+    /// A certificate that was shown when the connection was made.
+    ClientCertificate,
     /// A credential of your own, with its name in snake case.
     Other(&'static str),
 }

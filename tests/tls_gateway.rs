@@ -387,3 +387,60 @@ fn what_an_upstream_is_spoken_to_with_is_looked_at_before_anything_is_served() {
     refused(&with("http://users.internal", "tls = { ca = \"ca.pem\" }"), &files, "no server with https://");
     refused(&with("https://users-.internal-", ""), &files, "names a host that no certificate can be for");
 }
+
+// === Certificates of clients ===
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_let_in_by_its_certificate_and_the_origin_is_told_who_it_is() {
+    let mut origin = RawOrigin::answering(OK).await;
+    let (authority, clients) = (Authority::new("ca"), Authority::new("clients"));
+    let listeners = "[listeners.https]\naddress = \"127.0.0.1:0\"\n\
+        tls = { certificates = [{ cert = \"gw.pem\", key = \"gw.key\" }], client_ca = \"ca.pem\", client_auth = \"optional\" }\n\
+        [forwarded]\nclient_cert = true\n";
+    let routes = "[routes.open]\npath = \"/open\"\nupstream = \"o\"\n\
+        [routes.api.auth]\naccept = [\"client_certificate\"]\n";
+    let served = Served::start(2, &config(&origin, "", listeners, routes), |folder| {
+        authority.server(&["gw.example"]).write(folder, "gw");
+        std::fs::write(folder.join("ca.pem"), &clients.pem).unwrap();
+    });
+    let alice = clients.client("alice");
+    let lying = "GET /PATH HTTP/1.1\r\nHost: a\r\nX-User-Id: root\r\nClient-Cert: :AAAA:\r\nclient_cert: :AAAA:\r\n\
+        Client-Cert-Chain: :AAAA:\r\nX-Forwarded-Client-Cert: Subject=root\r\nConnection: close\r\n\r\n";
+    let request = |path: &str| lying.replace("PATH", path);
+
+    let mut known = served.secure(1, &authority.connector_with(&alice)).await.unwrap();
+    assert_eq!(status(&exchange(&mut known, &request("x")).await), "200");
+    let head = origin.received().await;
+    assert_eq!(field(&head, "x-user-id"), Some("alice"));
+    let der = alice.chain()[0].clone();
+    let expected = format!(":{}:", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der));
+    assert_eq!(field(&head, "client-cert"), Some(expected.as_str()));
+    for name in ["client_cert", "client-cert-chain", "x-forwarded-client-cert"] {
+        assert_eq!(field(&head, name), None, "{head}");
+    }
+
+    let mut unknown = served.secure(1, &authority.connector()).await.unwrap();
+    let answer = exchange(&mut unknown, &request("x")).await;
+    assert_eq!(status(&answer), "401", "{answer}");
+    let mut unknown = served.secure(1, &authority.connector()).await.unwrap();
+    assert_eq!(status(&exchange(&mut unknown, &request("open")).await), "200");
+    let head = origin.received().await;
+    for name in ["client-cert", "client_cert", "client-cert-chain", "x-forwarded-client-cert", "x-user-id"] {
+        assert_eq!(field(&head, name), None, "{head}");
+    }
+    assert_eq!(status(&served.gateway.exchange(&request("x"))), "401", "nobody shows a certificate there");
+    // One that is no good is refused before any request.
+    let stranger = Authority::new("clients").client("alice");
+    let refused = match served.secure(1, &authority.connector_with(&stranger)).await {
+        Err(error) => error,
+        Ok(mut stream) => stream.read_u8().await.unwrap_err(),
+    };
+    assert!(refused.to_string().contains("alert"), "{refused}");
+}
+
+#[test]
+fn certificates_are_accepted_only_where_a_listener_asks_for_them() {
+    let config = "[api_keys]\nfile = \"keys.toml\"\n[routes.r]\npath = \"/\"\nrespond = { status = 204 }\n\
+        auth = { accept = [\"client_certificate\"] }\n";
+    refused(config, &[("keys.toml", "")], "accepts client certificates, and no listener asks for one");
+}

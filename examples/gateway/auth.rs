@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::Request;
 use tokio::runtime::Handle;
 use tower_gateway::auth::{
-    ApiKey, ApiKeys, AuthLayer, CachedKeyStore, Credential, FailureLimit, IdentityHeaders, Issuer, Jwks, Jwt,
-    KeyDigest, KeyStore, MemoryKeyStore, RedisKeyStore,
+    ApiKey, ApiKeys, AuthLayer, CachedKeyStore, ClientCertificates, Credential, FailureLimit, IdentityHeaders, Issuer,
+    Jwks, Jwt, KeyDigest, KeyStore, MemoryKeyStore, RedisKeyStore,
 };
 use tower_gateway::redis::Redis;
 use tower_gateway::{BoxError, Head, RequestContext};
@@ -73,6 +73,10 @@ impl Credentials {
         let accepts_keys = auth.accept.as_ref().is_none_or(|accept| accept.contains(&Accept::ApiKey));
         let api_keys = self.api_keys.as_ref().map(|(_, _, keys)| keys.clone());
         credentials.extend(api_keys.filter(|_| accepts_keys));
+        // Last: a token says who the user is, and the certificate who brings it.
+        if auth.accept.as_ref().is_some_and(|accept| accept.contains(&Accept::ClientCertificate)) {
+            credentials.push(Arc::new(ClientCertificates::new()));
+        }
         let mut credentials = credentials.into_iter();
         let first = credentials.next().ok_or("the route accepts no kind of credential")?;
         let mut layer = credentials.fold(AuthLayer::new(first), AuthLayer::or);

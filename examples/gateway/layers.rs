@@ -192,6 +192,7 @@ fn proxy(config: &Config, route: &config::Route, upstream: &str) -> Result<Proxy
         })
         .x_forwarded(config.forwarded.x_forwarded)
         .forwarded(config.forwarded.forwarded)
+        .client_cert(config.forwarded.client_cert)
         .via(config.forwarded.via)
         .timeouts(
             Timeouts::none()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 /// The certificate that a client has proved to hold, in the handshake of its connection. As cheap to clone as an `Arc`.
 ///
@@ -16,6 +17,7 @@ pub struct ClientCertificate(Arc<Parts>);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
     pub(crate) der: Bytes,
+    pub(crate) field: HeaderValue,
     pub(crate) subject: Box<str>,
     pub(crate) common_name: Option<Box<str>>,
     pub(crate) dns_names: Vec<Box<str>>,
@@ -70,6 +72,11 @@ impl ClientCertificate {
     /// The SHA-256 of the certificate: what tells it from any other.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.0.fingerprint
+    }
+
+    /// The value of `Client-Cert` that tells an origin of it (RFC 9440 section 2.1).
+    pub fn as_header_value(&self) -> &HeaderValue {
+        &self.0.field
     }
 
     /// The certificate itself, in DER.

@@ -9,7 +9,7 @@ use super::NameSet;
 /// Headers by which proxies, clouds and CDNs tell an origin who its client is and how it called, and which frameworks are
 /// known to believe.
 #[rustfmt::skip]
-pub(crate) const FORWARDING_NAMES: [&str; 46] = [
+pub(crate) const FORWARDING_NAMES: [&str; 51] = [
     "forwarded", "forwarded-for", "x-forwarded", "x-forwarded-for", "x-forwarded-by", "x-forwarded-proto",
     "x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-ssl", "x-forwarded-host", "x-forwarded-port",
     "x-forwarded-server", "x-forwarded-prefix", "x-forwarded-path", "x-original-forwarded-for", "x-original-host",
@@ -19,6 +19,7 @@ pub(crate) const FORWARDING_NAMES: [&str; 46] = [
     "cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4", "fastly-client-ip", "fly-client-ip", "do-connecting-ip",
     "cloudfront-viewer-address", "incap-client-ip", "x-appengine-user-ip", "x-appengine-remote-addr", "x-azure-clientip",
     "x-azure-socketip", "x-envoy-external-address", "x-envoy-internal", "x-vercel-forwarded-for",
+    "client-cert", "client-cert-chain", "x-forwarded-client-cert", "x-ssl-client-cert", "ssl-client-cert",
 ];
 
 /// All of them, in any spelling.

@@ -10,10 +10,16 @@ use http::Version;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 
 use crate::names::FORWARDING;
-use crate::{ClientIp, RequestContext};
+use crate::{ClientCertificate, ClientIp, NameSet, RequestContext};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
+/// What an origin that is told of certificates may take for one, in any spelling (RFC 9440 section 2.4).
+static CLIENT_CERTIFICATE: LazyLock<NameSet> =
+    LazyLock::new(|| NameSet::new([CLIENT_CERT, HeaderName::from_static("client-cert-chain")]));
+
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Which of them are sent.
@@ -21,6 +27,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 pub(super) struct Forwarding {
     pub(super) x_forwarded: bool,
     pub(super) forwarded: bool,
+    /// The client's certificate (RFC 9440).
+    pub(super) client_cert: bool,
     /// This gateway's name in `Via`.
     pub(super) via: Option<Pseudonym>,
 }
@@ -80,18 +88,25 @@ pub(super) fn is_loop(headers: &HeaderMap, own: &Pseudonym) -> bool {
 pub(super) struct Received<'a> {
     client: Option<ClientIp>,
     secure: bool,
+    certificate: Option<&'a ClientCertificate>,
     host: Option<&'a HeaderValue>,
     version: Version,
 }
 
 impl<'a> Received<'a> {
-    pub(super) fn new(context: Option<&RequestContext>, host: Option<&'a HeaderValue>, version: Version) -> Self {
+    pub(super) fn new(context: Option<&'a RequestContext>, host: Option<&'a HeaderValue>, version: Version) -> Self {
         let connection = context.and_then(RequestContext::connection);
         let client = context
             .and_then(RequestContext::client_ip)
             .copied()
             .or_else(|| connection.map(|connection| ClientIp::from_peer(connection.peer, 128)));
-        Self { client, secure: connection.is_some_and(|connection| connection.secure), host, version }
+        Self {
+            client,
+            secure: connection.is_some_and(|connection| connection.secure),
+            certificate: connection.and_then(|connection| connection.client_certificate.as_ref()),
+            host,
+            version,
+        }
     }
 
     fn proto(&self) -> &'static str {
@@ -113,6 +128,12 @@ impl Forwarding {
         }
         if self.forwarded {
             append_member(headers, FORWARDED, &forwarded_element(received));
+        }
+        if self.client_cert {
+            CLIENT_CERTIFICATE.remove_from(headers);
+            if let Some(certificate) = received.certificate {
+                headers.insert(CLIENT_CERT, certificate.as_header_value().clone());
+            }
         }
         if let Some(own) = &self.via {
             let member = own.member(received.version);
@@ -187,11 +208,17 @@ mod tests {
 
     fn received(client: ClientIp) -> Received<'static> {
         static HOST: HeaderValue = HeaderValue::from_static("api.example:8080");
-        Received { client: Some(client), secure: false, host: Some(&HOST), version: Version::HTTP_11 }
+        Received {
+            client: Some(client),
+            secure: false,
+            certificate: None,
+            host: Some(&HOST),
+            version: Version::HTTP_11,
+        }
     }
 
     fn all() -> Forwarding {
-        Forwarding { x_forwarded: true, forwarded: true, via: Pseudonym::new("gw") }
+        Forwarding { x_forwarded: true, forwarded: true, client_cert: false, via: Pseudonym::new("gw") }
     }
 
     fn get<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

@@ -67,7 +67,12 @@ impl<C> ProxyService<C> {
             origin: None,
             path: PathRules::default(),
             host: HostPolicy::default(),
-            forwarding: Forwarding { x_forwarded: true, forwarded: false, via: Some(Pseudonym::of_process()) },
+            forwarding: Forwarding {
+                x_forwarded: true,
+                forwarded: false,
+                client_cert: false,
+                via: Some(Pseudonym::of_process()),
+            },
             stripped: None,
             timeouts: Timeouts::default(),
         };
@@ -132,6 +137,14 @@ impl<C> ProxyService<C> {
     #[must_use]
     pub fn forwarded(mut self, on: bool) -> Self {
         self.settings().forwarding.forwarded = on;
+        self
+    }
+
+    /// `Client-Cert` (RFC 9440): the certificate that the client has shown when it connected. Off by default. What a client
+    /// writes there itself is removed in any case.
+    #[must_use]
+    pub fn client_cert(mut self, on: bool) -> Self {
+        self.settings().forwarding.client_cert = on;
         self
     }
 

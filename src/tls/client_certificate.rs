@@ -1,4 +1,7 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use super::TlsError;
@@ -16,9 +19,19 @@ impl ClientCertificate {
     pub fn of_verified(der: &[u8]) -> Result<Self, TlsError> {
         let X509 { subject, common_name, dns_names, uris, emails, addresses, not_after, .. } = X509::read(der)?;
         let not_after = not_after.to_system_time();
-        let (fingerprint, der) = (Sha256::digest(der).into(), Bytes::copy_from_slice(der));
-        let parts =
-            CertificateParts { der, subject, common_name, dns_names, uris, emails, addresses, not_after, fingerprint };
-        Ok(Self::new(parts))
+        // A byte sequence of a structured field (RFC 8941 section 3.3.5).
+        let field = HeaderValue::try_from(format!(":{}:", STANDARD.encode(der)));
+        Ok(Self::new(CertificateParts {
+            field: field.map_err(|error| TlsError::Certificate(error.to_string()))?,
+            fingerprint: Sha256::digest(der).into(),
+            der: Bytes::copy_from_slice(der),
+            subject,
+            common_name,
+            dns_names,
+            uris,
+            emails,
+            addresses,
+            not_after,
+        }))
     }
 }

@@ -31,12 +31,16 @@ pub(crate) enum Accept {
     /// Tokens of this issuer, which exists.
     Issuer(String),
     ApiKey,
+    /// Only where it is named: a listener that asks for certificates lets nobody in on routes that say nothing of them.
+    ClientCertificate,
 }
 
 impl Table for RouteAuth {
     fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let accept =
-            keys.optional::<NonEmpty<Accept>>("accept", "kinds of credential; absent: all that are configured");
+        let accept = keys.optional::<NonEmpty<Accept>>(
+            "accept",
+            "kinds of credential; absent: all tokens and keys that are configured",
+        );
         let required = keys.or::<bool>("required", true, "whether a request without a credential is a 401");
         let scopes = keys.or::<ListOf<Scope>>("scopes", EMPTY, "all of these are needed: 403");
         let roles = keys.or::<ListOf<Plain>>("roles", EMPTY, "one of these is needed: 403");
@@ -66,7 +70,7 @@ impl Form for Accept {
     type Output = Accept;
 
     fn expects() -> String {
-        r#""jwt", "api_key" or "jwt:NAME" for the tokens of one issuer"#.to_owned()
+        r#""jwt", "api_key", "client_certificate" or "jwt:NAME" for the tokens of one issuer"#.to_owned()
     }
 
     fn read(value: &Value<'_>) -> Option<Accept> {
@@ -74,6 +78,7 @@ impl Form for Accept {
         match text.text.as_str() {
             "jwt" => Some(Accept::Jwt),
             "api_key" => Some(Accept::ApiKey),
+            "client_certificate" => Some(Accept::ClientCertificate),
             other => match other.strip_prefix("jwt:").map(str::to_owned) {
                 Some(name) if !name.is_empty() => {
                     let mut reference = text;
@@ -91,7 +96,7 @@ impl Form for Accept {
     }
 
     fn schema() -> Json {
-        schema::string(&["jwt", "api_key"])
+        schema::string(&["jwt", "api_key", "client_certificate"])
     }
 }
 

@@ -115,6 +115,7 @@ pub(super) fn refuse_auth_without_credentials(
     routes: &[Named<Entry>],
     has_tokens: bool,
     has_keys: bool,
+    asks_for_certificates: bool,
 ) {
     for (route, auth) in routes.iter().filter_map(|route| Some((route, auth(route)?))) {
         let fault = |problem: &str| reader.fault(&route.at, &route.path, format!("[{}.auth] {problem}", route.path));
@@ -123,6 +124,10 @@ pub(super) fn refuse_auth_without_credentials(
             fault("accepts tokens, and nobody's are believed; add [jwt.NAME]");
         } else if accepts(&Accept::ApiKey) && !has_keys {
             fault("accepts API keys, and there are none; add [api_keys]");
+        } else if accepts(&Accept::ClientCertificate) && !asks_for_certificates {
+            fault(
+                "accepts client certificates, and no listener asks for one; add client_ca and client_auth to the tls of one",
+            );
         } else if auth.accept.is_none() && !has_tokens && !has_keys {
             fault(
                 "accepts all kinds of credential that are configured, and there are none; add [jwt.NAME] or [api_keys]",

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use tower_gateway::tls::ClientAuth;
+
 use super::reader::Reader;
 use super::reference::NameOf;
 use super::server::Server;
@@ -63,6 +65,12 @@ impl Listener {
 pub(crate) fn need_restart(own: &BTreeMap<String, Listener>, started: &BTreeMap<String, Listener>) -> bool {
     let differs = |(name, own): (&String, &Listener)| started.get(name).is_none_or(|old| own.needs_restart(old));
     own.len() != started.len() || own.iter().any(differs)
+}
+
+pub(super) fn any_asks_for_certificates(listeners: &[Named<Listener>]) -> bool {
+    let tls =
+        |named: &Named<Listener>| named.value.as_ref()?.tls.as_ref().map(|tls| tls.client_auth != ClientAuth::None);
+    listeners.iter().any(|named| tls(named) == Some(true))
 }
 
 /// What can only be seen with all of them read.

@@ -292,8 +292,9 @@ impl Table for Config {
                 let message = "[api_keys] has no keys; add file, or \"api_keys\" to the share of [redis]";
                 reader.fault(&keys.header_of("api_keys"), "api_keys", message.to_owned());
             }
-            if keys.are_sound(&["jwt", "api_keys"]) {
-                check::refuse_auth_without_credentials(reader, &routes, !jwt.is_empty(), api_keys.is_some());
+            if keys.are_sound(&["jwt", "api_keys", "listeners"]) {
+                let asks = listeners::any_asks_for_certificates(&listeners);
+                check::refuse_auth_without_credentials(reader, &routes, !jwt.is_empty(), api_keys.is_some(), asks);
                 check::warn_of_credentials_that_no_route_asks_for(reader, &routes, &jwt);
             }
             check::refuse_repeated_routes(reader, &routes);

@@ -251,7 +251,7 @@ fn a_file_that_uses_every_built_key_is_read_whole() {
     assert!(!config.reload.watch);
     let correlation_id = HeaderName::from_static("x-correlation-id");
     assert_eq!(config.request_id, RequestId { enabled: false, header: correlation_id });
-    assert_eq!(config.forwarded, Forwarded { x_forwarded: false, forwarded: true, via: false });
+    assert_eq!(config.forwarded, Forwarded { x_forwarded: false, forwarded: true, client_cert: false, via: false });
     assert_eq!(config.cache, Cache { memory: 1 << 30, x_cache: false });
     let redis = config.redis.as_ref().unwrap();
     assert_eq!((redis.url.expose(), redis.timeout), ("redis://127.0.0.1:6380/1", Duration::from_millis(20)));
@@ -437,7 +437,7 @@ fn what_a_file_leaves_out_has_the_defaults_of_the_contract() {
     assert!(config.reload.watch);
     let request_id = HeaderName::from_static("x-request-id");
     assert_eq!(config.request_id, RequestId { enabled: true, header: request_id });
-    assert_eq!(config.forwarded, Forwarded { x_forwarded: true, forwarded: false, via: true });
+    assert_eq!(config.forwarded, Forwarded { x_forwarded: true, forwarded: false, client_cert: false, via: true });
     assert_eq!(config.cache, Cache { memory: 256 << 20, x_cache: true });
     assert_eq!(
         config.upstreams["users"],
