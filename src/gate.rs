@@ -44,7 +44,7 @@ impl Gate {
         context: Option<&RequestContext>,
         rejection: Rejection,
     ) -> Response<Bytes> {
-        let mut response = rejection.response(context);
+        let mut response = rejection.answer_to(head, context);
         if let Some(on_reject) = &self.on_reject {
             on_reject(&head, &rejection, &mut response);
         }

@@ -1,5 +1,6 @@
 //! The one way a layer answers by itself.
 
+pub(crate) mod grpc;
 mod problem;
 mod reason;
 
@@ -13,12 +14,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::RequestContext;
+use crate::{Head, RequestContext};
 
 /// A refusal: which layer, why, and what the client is told.
 ///
 /// Its answer is an RFC 9457 problem document with two extension members: `error`, a code that stays the same from
-/// release to release, and `request_id`. A layer's `on_reject` may change that answer; logs and metrics read the
+/// release to release, and `request_id`. A gRPC call is answered with a status of gRPC's instead, in the header section. A layer's `on_reject` may change that answer; logs and metrics read the
 /// rejection itself from the [`RequestContext`].
 ///
 /// ```
@@ -122,6 +123,19 @@ impl Rejection {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+
+    /// The answer in the form that the asker of `head` reads: gRPC's to a gRPC call.
+    pub(crate) fn answer_to(&self, head: Head<'_>, context: Option<&RequestContext>) -> Response<Bytes> {
+        let answer = self.response(context);
+        if grpc::is_call(head.method(), head.headers()) { self.as_grpc(answer) } else { answer }
+    }
+
+    /// The answer of a server to a request of which no layer has seen anything.
+    #[cfg(feature = "serve")]
+    pub(crate) fn answer_as(&self, is_grpc: bool) -> Response<Bytes> {
+        let answer = self.response(None);
+        if is_grpc { self.as_grpc(answer) } else { answer }
     }
 
     /// 429 and 503 always say when to come back: a client told nothing comes back at once.

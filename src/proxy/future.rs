@@ -4,9 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode, Version, request};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
@@ -23,6 +24,7 @@ use super::upgrade::switch;
 use crate::body::ResponseBody;
 use crate::date;
 use crate::known::Known;
+use crate::rejection::grpc;
 use crate::{BoxError, Head, Oneshot, RequestContext, UpstreamError, UpstreamErrorKind};
 
 pin_project! {
@@ -60,7 +62,9 @@ struct Exchange {
     /// Its future has been polled.
     began: bool,
     upload: Option<UploadProgress>,
-    /// The head as it was sent, kept only for a hook that wants to see it.
+    /// For the whole exchange, by the proxy's settings or the caller's own word, whichever is less.
+    total: Option<Duration>,
+    /// The head as it was sent, kept only for a hook that wants to see it, or that a failure is told by.
     head: Option<Box<request::Parts>>,
 }
 
@@ -83,14 +87,30 @@ where
     ) -> Self {
         let start = Instant::now();
         let upload = (!body.is_end_stream()).then(|| UploadProgress::new(start));
-        let head = settings.gate.on_reject.is_some().then(|| Box::new(parts.clone()));
+        let is_grpc = grpc::is_call(&parts.method, &parts.headers);
+        let own = if is_grpc { grpc::timeout(&parts.headers) } else { None };
+        let total = [settings.timeouts.total, own].into_iter().flatten().min();
+        let head = match settings.gate.on_reject {
+            Some(_) => Some(Box::new(parts.clone())),
+            None => is_grpc.then(|| Box::new(what_makes_a_call(&parts))),
+        };
         // Only what has a body can have trailers.
         let asked = upload.as_ref().and(context.clone());
         let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone(), asked);
         let answer = Oneshot::start(client, Request::from_parts(parts, body));
-        let exchange = Exchange { settings, context, switching, start, began: false, upload, head };
+        let exchange = Exchange { settings, context, switching, start, began: false, upload, total, head };
         Self { state: State::Exchange { answer, timer: Timer::default(), exchange } }
     }
+}
+
+/// So much of the head of a gRPC call as it is known by.
+fn what_makes_a_call(parts: &request::Parts) -> request::Parts {
+    let mut own = Request::new(()).into_parts().0;
+    own.method = parts.method.clone();
+    if let Some(content_type) = parts.headers.get(CONTENT_TYPE) {
+        own.headers.insert(CONTENT_TYPE, content_type.clone());
+    }
+    own
 }
 
 impl<C, B, R> Future for ProxyFuture<C, B>
@@ -151,7 +171,7 @@ impl Exchange {
             headers.insert(DATE, date::now());
         }
         let timeouts = &self.settings.timeouts;
-        let total = deadline(self.start, timeouts.total);
+        let total = deadline(self.start, self.total);
         let context = self.context.take();
         response.map(|body| ResponseBody::inner(ProxyBody::new(body, timeouts.body_idle, total, context)))
     }
@@ -167,10 +187,9 @@ impl Exchange {
     }
 
     fn poll_deadline(&self, mut timer: Pin<&mut Timer>, cx: &mut Context<'_>) -> Poll<UpstreamErrorKind> {
-        let timeouts = &self.settings.timeouts;
         loop {
             let head = self.head_deadline();
-            let total = deadline(self.start, timeouts.total);
+            let total = deadline(self.start, self.total);
             let (next, kind) = match (head, total) {
                 (None, None) => return Poll::Pending,
                 (Some((head, _)), Some(total)) if total < head => (total, Some(UpstreamErrorKind::TotalTimeout)),

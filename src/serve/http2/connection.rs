@@ -22,6 +22,7 @@ use super::shared::Shared;
 use super::socket::FrameSocket;
 use super::stream::{Line, Stream, Watch};
 use super::upload::Upload;
+use crate::rejection::grpc;
 use crate::serve::ServeBody;
 use crate::serve::settings::Settings;
 use crate::serve::signals::Signals;
@@ -234,7 +235,8 @@ where
         };
         let (exchange, counters) = (Arc::new(Exchange::default()), keeper.signals.shared_counters());
         let is_head = request.method() == Method::HEAD;
-        let line = Line { reply, open: keeper.shared.enter(), exchange, counters, is_head };
+        let is_grpc = grpc::is_call(request.method(), request.headers());
+        let line = Line { is_grpc, reply, open: keeper.shared.enter(), exchange, counters, is_head };
         let length = match length {
             Ok(length) => length,
             Err(rejection) => {

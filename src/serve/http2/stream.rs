@@ -33,6 +33,7 @@ pub(super) struct Line {
     pub(super) exchange: Arc<Exchange>,
     pub(super) counters: Arc<Counters>,
     pub(super) is_head: bool,
+    pub(super) is_grpc: bool,
 }
 
 /// The time that a client takes over one exchange. Most need none, and have no timer.
@@ -194,15 +195,15 @@ where
                         Ok(Poll::Ready(Ok(answer))) => answer.map(ResponseBody::inner),
                         Ok(Poll::Ready(Err(_))) => {
                             line.counters.service_errors.add_one();
-                            internal_error().response(None).map(ResponseBody::own)
+                            line.refuse(&internal_error())
                         }
                         Err(_) => {
                             line.counters.panics.add_one();
-                            internal_error().response(None).map(ResponseBody::own)
+                            line.refuse(&internal_error())
                         }
                     }
                 }
-                StateProj::Refused { rejection } => rejection.response(None).map(ResponseBody::own),
+                StateProj::Refused { rejection } => line.refuse(rejection),
                 StateProj::Sending { download } => {
                     let over = match catch_unwind(AssertUnwindSafe(|| download.poll(&line.open, cx))) {
                         Ok(polled) => ready!(polled),
@@ -245,6 +246,10 @@ where
 }
 
 impl Line {
+    fn refuse<B>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
+        rejection.answer_as(self.is_grpc).map(ResponseBody::own)
+    }
+
     fn send_interim(&mut self, waiting: Vec<(StatusCode, HeaderMap)>) {
         for (status, headers) in waiting {
             let mut interim = Response::new(());
@@ -267,7 +272,7 @@ impl Line {
         if head.status().is_informational() {
             // It is no answer, and there is nothing to switch to (RFC 9113 section 8.6).
             self.counters.service_errors.add_one();
-            return self.begin(internal_error().response(None).map(ResponseBody::own));
+            return self.begin(self.refuse(&internal_error()));
         }
         let headers = head.headers_mut();
         strip_connection_fields(headers);
