@@ -1,6 +1,7 @@
 //! Where requests go: an origin's scheme, authority and base path.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -55,6 +56,12 @@ impl Origin {
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(self.path(path)?.into_owned());
         Uri::from_parts(parts).ok()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.base)
     }
 }
 

@@ -2,15 +2,19 @@
 
 mod draw;
 mod hash;
+mod sticky;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::draw::{Draw, spread_turns};
 use self::hash::Table;
+use super::condition::Expected;
 use crate::random::random;
 use http::HeaderName;
 
 pub(super) use self::hash::digest;
+pub(super) use self::sticky::cookie;
+pub use self::sticky::{InvalidCookieName, StickyCookie};
 
 /// How requests are spread over the servers of an upstream.
 ///
@@ -35,6 +39,10 @@ pub enum Balance {
     /// in flight. When a server goes, its keys are spread over the others, which keep theirs but for a few. Requests without
     /// the key are spread by [`LeastRequests`](Self::LeastRequests).
     Hash(HashBy),
+    /// The server that the client was sent to before, by a cookie that it is given with its first answer. Those without it,
+    /// and those whose server is gone or cannot be used, are spread by [`LeastRequests`](Self::LeastRequests) and given a
+    /// new one.
+    Sticky(StickyCookie),
 }
 
 /// What a request is assigned to a server by.
@@ -55,8 +63,8 @@ pub enum HashBy {
 pub(super) trait Servers {
     /// Requests in flight there.
     fn load(&self, server: usize) -> u64;
-    /// How long an answer is to be expected to take, in any unit.
-    fn latency(&self, server: usize) -> f64;
+    /// How long an answer is to be expected to take.
+    fn latency(&self, server: usize) -> Expected;
     /// Whether it can be sent a request.
     fn is_usable(&self, server: usize) -> bool;
     /// Whether it is to have this one: a server that is new has fewer at first.
@@ -92,7 +100,9 @@ impl Balancer {
     /// A balancer over `weights`, none of which is zero.
     pub(super) fn new(balance: &Balance, weights: &[u32]) -> Self {
         let kind = match balance {
-            Balance::LeastRequests => Kind::LeastRequests,
+            // There is nothing to lay out yet.
+            _ if weights.is_empty() => Kind::LeastRequests,
+            Balance::LeastRequests | Balance::Sticky(_) => Kind::LeastRequests,
             Balance::PeakEwma => Kind::PeakEwma,
             Balance::RoundRobin => Kind::RoundRobin { order: spread_turns(weights), next: AtomicUsize::new(0) },
             Balance::Hash(_) => Kind::Hash(Table::new(weights)),
@@ -103,15 +113,14 @@ impl Balancer {
     /// The server for the next request, whose `key` may be hashed. `None` when none is usable.
     #[inline]
     pub(super) fn choose(&self, servers: &impl Servers, key: Option<u64>) -> Option<usize> {
-        if self.draw.len() == 1 {
-            return servers.is_usable(0).then_some(0);
+        match self.draw.len() {
+            0 => return None,
+            1 => return servers.is_usable(0).then_some(0),
+            _ => {}
         }
         match (&self.kind, key) {
             (Kind::RoundRobin { order, next }, _) => self.next_turn(servers, order, next),
-            (Kind::PeakEwma, _) => self.better_of_two(servers, |one, other| {
-                let cost = |server| expected_wait(servers, server) / f64::from(self.draw.weight(server));
-                cost(one) <= cost(other)
-            }),
+            (Kind::PeakEwma, _) => self.better_of_two(servers, |one, other| self.answers_sooner(servers, one, other)),
             (Kind::Hash(table), Some(key)) => {
                 let places = (0..PLACES).map(|place| table.server(key, place));
                 let fits = |server: &usize| servers.is_usable(*server) && !self.is_loaded(servers, *server);
@@ -127,6 +136,24 @@ impl Balancer {
             let weight = |server| u64::from(self.draw.weight(server));
             servers.load(one) * weight(other) <= servers.load(other) * weight(one)
         })
+    }
+
+    /// By the time a request would take that joins those in flight there: as many answers as it would be one of, for the
+    /// server's weight. One that has answered nothing yet is asked once, and not again before it has.
+    fn answers_sooner(&self, servers: &impl Servers, one: usize, other: usize) -> bool {
+        let (load, other_load) = (servers.load(one), servers.load(other));
+        let (latency, other_latency) = (servers.latency(one), servers.latency(other));
+        let weight = |server| u64::from(self.draw.weight(server));
+        match (latency.is_known(), other_latency.is_known()) {
+            (true, true) => {
+                // Both sides times both weights, so that nothing is divided.
+                let (share, other_share) = ((load + 1) * weight(other), (other_load + 1) * weight(one));
+                latency.is_sooner(share as f32, other_latency, other_share as f32)
+            }
+            (false, true) => load == 0,
+            (true, false) => other_load > 0,
+            (false, false) => load * weight(other) <= other_load * weight(one),
+        }
     }
 
     /// The next server in turn. One that cannot be used gives its turn to whoever comes next, and not to its neighbour alone.
@@ -163,14 +190,6 @@ impl Balancer {
         let most = (5 * all * weight).div_ceil(4 * u128::from(self.draw.total()));
         u128::from(servers.load(server)) + 1 > most
     }
-}
-
-/// How long a request would take that joins those in flight.
-fn expected_wait(servers: &impl Servers, server: usize) -> f64 {
-    /// What is thought of a server that has answered nothing yet and is asked already: longer than any would take.
-    const UNKNOWN: f64 = 1e18;
-    let (load, latency) = (servers.load(server) as f64, servers.latency(server));
-    if latency == 0.0 { load * UNKNOWN } else { latency * (load + 1.0) }
 }
 
 #[cfg(test)]

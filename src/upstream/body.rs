@@ -64,7 +64,6 @@ impl Download {
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) shared: Arc<Shared>,
-    pub(super) server: usize,
     pub(super) in_flight: InFlight,
 }
 
@@ -87,8 +86,8 @@ impl OriginBody {
     }
 
     fn finish(&mut self) {
-        let Some(Lease { shared, server, in_flight }) = self.lease.take() else { return };
-        drop(in_flight);
+        let Some(Lease { shared, in_flight }) = self.lease.take() else { return };
+        let server = in_flight.server();
         match self.download.take_connection() {
             Some(connection) => shared.give_back(server, connection),
             None => shared.give_room(server),

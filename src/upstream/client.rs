@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -54,7 +54,7 @@ pub(super) struct Shared {
 impl Client {
     /// A client with no connections yet.
     pub fn new(upstream: Upstream) -> Self {
-        let pool = Pool::new(upstream.servers().len(), upstream.0.settings.keep_alive_timeout);
+        let pool = Pool::new(upstream.0.settings.keep_alive_timeout);
         upstream.register(&pool);
         Self(Arc::new(Shared { upstream, pool }))
     }
@@ -65,9 +65,7 @@ impl Client {
     /// Both must belong to one runtime, and it must be called there.
     #[must_use]
     pub fn adopt(self, old: &Self) -> Self {
-        let own = self.upstream().servers();
-        let here = |server: &Arc<Server>| own.iter().position(|own| Arc::ptr_eq(own, server));
-        old.0.pool.hand_over(&self.0.pool, old.upstream().servers().iter().map(here).collect());
+        old.0.pool.hand_over(&self.0.pool, &self.upstream().servers());
         self
     }
 
@@ -84,17 +82,14 @@ impl Client {
         let shared = &self.0;
         let (parts, body) = request.into_parts();
         let context = parts.extensions.get::<RequestContext>();
-        let index = match context {
-            Some(own) => own.choose_server(|tried| shared.upstream.choose(tried, &parts.headers, context)),
-            None => shared.upstream.choose(&[], &parts.headers, None).map(|(server, _)| server),
-        };
-        let index = index.ok_or(UpstreamErrorKind::NoServer)?;
-        let watch = shared
-            .upstream
-            .watches()
-            .then(|| Box::new(Watch::new(Sent::new(shared.upstream.clone(), index), &parts.method, context.cloned())));
-        let server = &shared.upstream.servers()[index];
+        let server = shared.upstream.choose_for(&parts.headers, context).ok_or(UpstreamErrorKind::NoServer)?;
+        let watch = shared.upstream.watches().then(|| {
+            let sent = Sent::new(shared.upstream.clone(), server.clone());
+            Box::new(Watch::new(sent, &parts.method, context.cloned()))
+        });
+        let cookie = shared.upstream.cookie_for(&server, &parts.headers).map(Box::new);
         let in_flight = server.enter(shared.upstream.0.in_flight.as_ref());
+        let server = in_flight.server();
         let invalid = || UpstreamError::new(UpstreamErrorKind::Request);
         let path = parts.uri.path_and_query().ok_or_else(invalid)?;
         let path = server.origin().path(path).ok_or_else(invalid)?;
@@ -106,41 +101,43 @@ impl Client {
             false => RequestFraming::new(&parts.method, has_ended, body.size_hint().exact()),
         };
         let body = send_body(body);
-        let http2 = match shared.upstream.0.settings.protocol {
+        let answers_head = parts.method == Method::HEAD;
+        let resendable = body.is_none() && parts.method.is_idempotent();
+        let prepared = match shared.upstream.0.settings.protocol {
             Protocol::Http2 => {
                 let scheme = server.origin().scheme();
-                Some(
-                    request::head(&parts.method, scheme, host, path.as_ref().clone(), &parts.headers, framing)
-                        .ok_or_else(invalid)?,
-                )
+                let head = request::head(&parts.method, scheme, host, path.as_ref().clone(), &parts.headers, framing);
+                Prepared::Shared(Sending { head: head.ok_or_else(invalid)?, body, answers_head })
             }
-            Protocol::Auto | Protocol::Http1 => None,
+            Protocol::Auto | Protocol::Http1 => {
+                let write = |upload: &mut Upload| {
+                    write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
+                };
+                match shared.take_idle(server) {
+                    Some(mut connection) => {
+                        write(&mut connection.upload);
+                        Prepared::On(connection)
+                    }
+                    None => {
+                        let mut upload = Upload::default();
+                        write(&mut upload);
+                        Prepared::Written(upload)
+                    }
+                }
+            }
         };
         let call = Call {
-            answers_head: parts.method == Method::HEAD,
+            answers_head,
             switches: framing == RequestFraming::WebSocket,
-            resendable: body.is_none() && parts.method.is_idempotent(),
+            resendable,
+            cookie,
             extensions: parts.extensions,
-            lease: Lease { shared: shared.clone(), server: index, in_flight },
+            lease: Lease { shared: shared.clone(), in_flight },
         };
-        if let Some(head) = http2 {
-            let state =
-                State::Sharing(Box::new(Sharing::new(Sending { head, body, answers_head: call.answers_head }, call)));
-            return Ok(ClientFuture { state, watch });
-        }
-        let write = |upload: &mut Upload| {
-            write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
-        };
-        let state = match shared.take_idle(index) {
-            Some(mut connection) => {
-                write(&mut connection.upload);
-                State::exchange(connection, call)
-            }
-            None => {
-                let mut upload = Upload::default();
-                write(&mut upload);
-                State::obtain(upload, call)
-            }
+        let state = match prepared {
+            Prepared::On(connection) => State::exchange(connection, call),
+            Prepared::Written(upload) => State::obtain(upload, call),
+            Prepared::Shared(sending) => State::Sharing(Box::new(Sharing::new(sending, call))),
         };
         Ok(ClientFuture { state, watch })
     }
@@ -153,14 +150,13 @@ impl Shared {
     }
 
     /// An idle connection, unless others wait for one.
-    fn take_idle(&self, server: usize) -> Option<Box<Connection>> {
-        let waited_for = self.upstream.servers()[server].connections.is_waited_for();
-        if waited_for { None } else { self.pool.take(server) }
+    fn take_idle(&self, server: &Server) -> Option<Box<Connection>> {
+        if server.connections.is_waited_for() { None } else { self.pool.take(server) }
     }
 
     /// Takes back a connection that can be used again.
-    pub(super) fn give_back(&self, server: usize, connection: Box<Connection>) {
-        let limit = &self.upstream.servers()[server].connections;
+    pub(super) fn give_back(&self, server: &Server, connection: Box<Connection>) {
+        let limit = &server.connections;
         if !limit.is_waited_for() {
             self.pool.put(server, connection);
         } else if let Some(connection) = limit.give(self.id(), connection) {
@@ -176,18 +172,17 @@ impl Shared {
     }
 
     /// A connection that is open and free.
-    async fn obtain(self: Arc<Self>, index: usize) -> Result<Box<Connection>, UpstreamError> {
-        let server = &self.upstream.servers()[index];
+    async fn obtain(self: Arc<Self>, server: Arc<Server>) -> Result<Box<Connection>, UpstreamError> {
         let settings = &self.upstream.0.settings;
         let limit = &server.connections;
         let permit = match limit.try_acquire() {
             Some(permit) => permit,
             None => {
                 let mut place = limit.join(self.id());
-                match self.pool.take(index) {
+                match self.pool.take(&server) {
                     Some(idle) => drop(limit.give(self.id(), idle)),
                     // Another client may hold one that it does not need.
-                    None => self.upstream.close_an_idle_connection(index),
+                    None => self.upstream.close_an_idle_connection(&server),
                 }
                 match tokio::time::timeout(settings.queue_timeout, place.turn()).await {
                     Ok(Some(Grant::Connection(connection))) => return Ok(connection),
@@ -196,34 +191,34 @@ impl Shared {
                 }
             }
         };
-        open(server, permit, settings.connect_timeout, settings.dns_refresh).await
+        open(&server, permit, settings.connect_timeout, settings.dns_refresh).await
     }
 
     /// Somebody else may wait for one of the server's connections of which this client needs none any more.
-    pub(super) fn give_room(&self, server: usize) {
-        if self.upstream.servers()[server].connections.is_anothers_turn(self.id()) {
+    pub(super) fn give_room(&self, server: &Server) {
+        if server.connections.is_anothers_turn(self.id()) {
             self.pool.shared(server).close_idle();
         }
     }
 
     /// Room on an HTTP/2 connection that is there, unless others wait for it.
-    pub(super) fn take_room(&self, index: usize) -> Option<Slot> {
-        self.pool.shared(index).take()
+    pub(super) fn take_room(&self, server: &Server) -> Option<Slot> {
+        self.pool.shared(server).take()
     }
 
     /// Room for a request on an HTTP/2 connection.
-    pub(super) async fn room(self: Arc<Self>, index: usize) -> Result<Slot, UpstreamError> {
+    pub(super) async fn room(self: Arc<Self>, server: Arc<Server>) -> Result<Slot, UpstreamError> {
         let settings = &self.upstream.0.settings;
         let patience = settings.queue_timeout.saturating_add(settings.connect_timeout);
-        match tokio::time::timeout(patience, self.find_room(index)).await {
+        match tokio::time::timeout(patience, self.find_room(&server)).await {
             Ok(found) => found,
             Err(_) => Err(UpstreamErrorKind::Overloaded.into()),
         }
     }
 
-    async fn find_room(&self, index: usize) -> Result<Slot, UpstreamError> {
+    async fn find_room(&self, server: &Server) -> Result<Slot, UpstreamError> {
         let began = Instant::now();
-        let connections = self.pool.shared(index);
+        let connections = self.pool.shared(server);
         loop {
             let mut freed = pin!(connections.freed.notified());
             freed.as_mut().enable();
@@ -246,10 +241,10 @@ impl Shared {
             let permit = tokio::select! {
                 biased;
                 () = freed => continue,
-                permit = self.permit(index) => permit?,
+                permit = self.permit(server) => permit?,
             };
             let Some(permit) = permit else { continue };
-            if let Err(error) = self.open_shared(index, permit).await {
+            if let Err(error) = self.open_shared(server, permit).await {
                 *failure = Some((Instant::now(), error.clone()));
                 return Err(error);
             }
@@ -257,13 +252,13 @@ impl Shared {
     }
 
     /// Leave to open a connection. `None` when there may be room without.
-    async fn permit(&self, index: usize) -> Result<Option<Permit<Box<Connection>>>, UpstreamError> {
-        let limit = &self.upstream.servers()[index].connections;
+    async fn permit(&self, server: &Server) -> Result<Option<Permit<Box<Connection>>>, UpstreamError> {
+        let limit = &server.connections;
         if let Some(permit) = limit.try_acquire() {
             return Ok(Some(permit));
         }
         let mut place = limit.join(self.id());
-        self.upstream.close_an_idle_connection(index);
+        self.upstream.close_an_idle_connection(server);
         match tokio::time::timeout(self.upstream.0.settings.queue_timeout, place.turn()).await {
             Ok(Some(Grant::Permit(permit))) => Ok(Some(permit)),
             // One for HTTP/1.1: closing it frees a permit.
@@ -272,10 +267,10 @@ impl Shared {
         }
     }
 
-    async fn open_shared(&self, index: usize, permit: Permit<Box<Connection>>) -> Result<(), UpstreamError> {
+    async fn open_shared(&self, server: &Server, permit: Permit<Box<Connection>>) -> Result<(), UpstreamError> {
         let settings = &self.upstream.0.settings;
-        let socket = dial(&self.upstream.servers()[index], settings.connect_timeout, settings.dns_refresh).await?;
-        let connections = self.pool.shared(index);
+        let socket = dial(server, settings.connect_timeout, settings.dns_refresh).await?;
+        let connections = self.pool.shared(server);
         let added = connections.add(socket, permit, settings.keep_alive_timeout, settings.pings);
         match tokio::time::timeout(settings.connect_timeout, added).await {
             Ok(Ok(())) => Ok(()),
@@ -299,6 +294,8 @@ pub(super) struct Call {
     switches: bool,
     /// It may be sent once more when the connection it went out on was closing.
     resendable: bool,
+    /// What leads the client back to the server.
+    pub(super) cookie: Option<Box<HeaderValue>>,
     /// The request's: interim answers go where its context says.
     extensions: Extensions,
     pub(super) lease: Lease,
@@ -331,6 +328,23 @@ impl Call {
     }
 }
 
+/// Tells the client by which cookie it comes back.
+pub(super) fn stick(response: &mut Response<OriginBody>, cookie: Option<Box<HeaderValue>>) {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(SET_COOKIE, *cookie);
+    }
+}
+
+/// A request that is written for its server.
+enum Prepared {
+    /// On a connection that was idle.
+    On(Box<Connection>),
+    /// For one that is still to be had.
+    Written(Upload),
+    /// For one that others use as well.
+    Shared(Sending),
+}
+
 enum State {
     Obtaining {
         connection: Obtain,
@@ -351,7 +365,7 @@ impl State {
     }
 
     fn obtain(upload: Upload, call: Call) -> Self {
-        let (shared, server) = (call.lease.shared.clone(), call.lease.server);
+        let (shared, server) = (call.lease.shared.clone(), call.lease.in_flight.server().clone());
         let connection = Box::pin(async move {
             let mut connection = shared.obtain(server).await?;
             connection.upload = upload;
@@ -398,10 +412,12 @@ impl State {
                             return Poll::Ready(call.switch(exchange, head));
                         }
                         Ok(head) => {
+                            let cookie = call.cookie.take();
                             let download = exchange.into_download(&head)?;
                             let mut response = Response::new(OriginBody::new(Download::Http1(download), call.lease));
                             *response.status_mut() = head.status;
                             *response.headers_mut() = head.headers;
+                            stick(&mut response, cookie);
                             return Poll::Ready(Ok(response));
                         }
                         Err(failed) => match failed.unanswered {

@@ -11,7 +11,9 @@ use crate::window::Window;
 
 /// What is known of one server. It outlives a reload with its server.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Condition {
+    latency: Latency,
     /// All that keeps it from its share. Zero nearly always, which is all that a choice looks at then.
     flags: AtomicU8,
     /// Milliseconds, of [`now`], when its ejection ends.
@@ -24,7 +26,6 @@ pub(super) struct Condition {
     /// The last time that its rate was held against the others'.
     pub(super) compared: AtomicU64,
     window: Mutex<Option<std::sync::Arc<Window>>>,
-    latency: Latency,
 }
 
 const UNHEALTHY: u8 = 1;
@@ -139,8 +140,8 @@ impl Condition {
         self.latency.observe(took.as_nanos() as f32, now());
     }
 
-    pub(super) fn latency(&self, now: u64) -> f64 {
-        self.latency.read(now)
+    pub(super) fn latency(&self) -> Expected {
+        self.latency.read()
     }
 
     fn window(&self) -> MutexGuard<'_, Option<std::sync::Arc<Window>>> {
@@ -161,32 +162,66 @@ pub(super) enum Usable {
 #[derive(Debug, Default)]
 struct Latency(AtomicU64);
 
+/// How long an answer took, as it was thought of at some moment. It falls by `e` in ten seconds from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Expected {
+    /// Zero while nothing is known.
+    nanos: f32,
+    /// Milliseconds, which begin anew after seven weeks.
+    at: u32,
+}
+
 /// After so long the past counts a third.
-const DECAY_MILLIS: f64 = 10_000.0;
+const DECAY_MILLIS: f32 = 10_000.0;
 
 impl Latency {
     fn observe(&self, nanos: f32, now: u64) {
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-            let (before, weight) = (f32::from_bits((word >> 32) as u32), self.weight(word, now));
-            let after = match before > nanos {
-                true => before * weight as f32 + nanos * (1.0 - weight as f32),
+            let before = Expected::unpack(word);
+            let after = match before.nanos > nanos {
+                true => {
+                    let weight = decay(now as u32, before.at);
+                    before.nanos * weight + nanos * (1.0 - weight)
+                }
                 false => nanos,
             };
             Some(u64::from(after.max(1.0).to_bits()) << 32 | now & u64::from(u32::MAX))
         });
     }
 
-    /// What is to be expected. Zero while nothing is known. What was observed long ago counts less, so that a server that was
-    /// slow is tried again.
-    fn read(&self, now: u64) -> f64 {
-        let word = self.0.load(Ordering::Relaxed);
-        f64::from(f32::from_bits((word >> 32) as u32)) * self.weight(word, now)
+    fn read(&self) -> Expected {
+        Expected::unpack(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Expected {
+    fn unpack(word: u64) -> Self {
+        Self { nanos: f32::from_bits((word >> 32) as u32), at: word as u32 }
     }
 
-    fn weight(&self, word: u64, now: u64) -> f64 {
-        let age = f64::from((now as u32).wrapping_sub(word as u32)) / DECAY_MILLIS;
-        // e^-age by the first terms of e^age: it has to fall steadily, and is asked for twice a request.
-        1.0 / (1.0 + age * (1.0 + age * (0.5 + age / 6.0)))
+    #[cfg(test)]
+    pub(super) fn of(nanos: f32, at: u32) -> Self {
+        Self { nanos, at }
+    }
+
+    pub(super) fn is_known(self) -> bool {
+        self.nanos > 0.0
+    }
+
+    /// True when `share` of this is no longer than `other_share` of the other is, now or at any time: both fall alike, so
+    /// that only the time between the two matters, and nobody has to know what time it is.
+    #[inline]
+    pub(super) fn is_sooner(self, share: f32, other: Self, other_share: f32) -> bool {
+        let (own, other) = (self.nanos * share, other.nanos * other_share * decay(self.at, other.at));
+        own <= other
+    }
+}
+
+/// What the time from `then` until `at` leaves of what was observed then; more than all of it where that is later.
+fn decay(at: u32, then: u32) -> f32 {
+    match at.wrapping_sub(then) as i32 {
+        0 => 1.0,
+        millis => (-(millis as f32) / DECAY_MILLIS).exp(),
     }
 }
 
@@ -197,15 +232,25 @@ mod tests {
     #[test]
     fn latency_rises_at_once_and_falls_slowly() {
         let latency = Latency::default();
-        assert_eq!(latency.read(5), 0.0);
+        assert!(!latency.read().is_known());
         latency.observe(1e6, 1_000);
         latency.observe(9e6, 1_000);
-        assert_eq!(latency.read(1_000), 9e6);
+        assert_eq!(latency.read(), Expected::of(9e6, 1_000));
         latency.observe(1e6, 1_000);
-        assert!(latency.read(1_000) > 8.9e6, "a moment has no weight");
+        assert!(latency.read().nanos > 8.9e6, "a moment has no weight");
         latency.observe(1e6, 11_000);
-        assert!((3.5e6..4.5e6).contains(&latency.read(11_000)), "{}", latency.read(11_000));
-        assert!(latency.read(100_000) < 1e5, "what is long past counts for little");
+        assert!((3.5e6..4.5e6).contains(&latency.read().nanos), "{:?}", latency.read());
+    }
+
+    #[test]
+    fn what_was_observed_long_ago_counts_less() {
+        let (slow, fast) = (Expected::of(100e6, 1_000), |at| Expected::of(5e6, at));
+        assert!(!slow.is_sooner(1.0, fast(1_000), 1.0) && fast(1_000).is_sooner(1.0, slow, 1.0));
+        assert!(!slow.is_sooner(1.0, fast(11_000), 1.0));
+        assert!(slow.is_sooner(1.0, fast(41_000), 1.0), "a twentieth is left of it after thirty seconds");
+        assert!(fast(41_000).is_sooner(1.0, slow, 100.0), "unless much is in flight there");
+        let before_the_turn = Expected::of(5e6, u32::MAX - 10);
+        assert!(before_the_turn.is_sooner(1.0, Expected::of(6e6, 10), 1.0), "milliseconds begin anew");
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,8 +49,8 @@ const LONGEST: u64 = 10;
 
 impl OutlierEjection {
     /// Counts what became of a request to one of `servers`. True when that one was ejected for it.
-    pub(super) fn record(&self, servers: &[Arc<Server>], server: usize, outcome: Outcome, one: &Mutex<()>) -> bool {
-        let condition = &servers[server].condition;
+    pub(super) fn record(&self, servers: &[Arc<Server>], server: &Server, outcome: Outcome, one: &Mutex<()>) -> bool {
+        let condition = &server.condition;
         let failed = match outcome {
             Outcome::Failure => true,
             Outcome::Success => false,
@@ -70,27 +70,27 @@ impl OutlierEjection {
         (row_is_full || self.stands_out(servers, server)) && self.eject(servers, server, one)
     }
 
-    fn stands_out(&self, servers: &[Arc<Server>], server: usize) -> bool {
+    fn stands_out(&self, servers: &[Arc<Server>], server: &Server) -> bool {
         let (Some(limit), now) = (self.failure_rate, now()) else { return false };
-        let totals = |server: &Arc<Server>| server.condition.outcomes(self.window_millis()).totals(now);
-        let (calls, failures) = totals(&servers[server]);
+        let totals = |server: &Server| server.condition.outcomes(self.window_millis()).totals(now);
+        let (calls, failures) = totals(server);
         if calls < u64::from(self.min_requests) || !limit.is_reached(failures, calls) {
             return false;
         }
-        let compared = &servers[server].condition.compared;
+        let compared = &server.condition.compared;
         if now.saturating_sub(compared.load(Ordering::Relaxed)) < COMPARE_EVERY_MILLIS {
             return false;
         }
         compared.store(now, Ordering::Relaxed);
-        let others = servers.iter().enumerate().filter(|(other, _)| *other != server).map(|(_, other)| totals(other));
+        let others = servers.iter().filter(|other| other.id() != server.id()).map(|other| totals(other));
         let (other_calls, other_failures) = others.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         is_clearly_above((failures, calls), (other_failures, other_calls))
     }
 
-    fn eject(&self, servers: &[Arc<Server>], server: usize, one: &Mutex<()>) -> bool {
+    fn eject(&self, servers: &[Arc<Server>], server: &Server, one: &Mutex<()>) -> bool {
         // One at a time, so that two do not both take the last place there is.
         let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
-        let condition = &servers[server].condition;
+        let condition = &server.condition;
         let ejected = servers.iter().filter(|server| server.condition.is_ejected()).count() as u64;
         if condition.is_ejected() || ejected + 1 > self.max_ejected.of(servers.len() as u64) {
             return false;

@@ -12,13 +12,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
+use super::builder::Protocol;
 use super::connect::{connect, secure};
 use super::h1::encode::RequestFraming;
 use super::h1::head::read_head;
 use super::h2::request::head;
 use super::server::Server;
 use super::stream::Stream;
-use super::upstream::{Protocol, Shared};
+use super::upstream::Shared;
 use crate::random::up_to;
 
 /// How a server is asked whether it is well.
@@ -119,7 +120,7 @@ impl HealthCheck {
         let (mut good, mut bad) = (0u32, 0u32);
         loop {
             let well = timeout(self.timeout, self.ask(&server, dns_refresh, protocol)).await.unwrap_or(false);
-            let Some(upstream) = upstream.upgrade() else { return };
+            let Some(upstream) = upstream.upgrade().filter(|_| !server.is_retired()) else { return };
             (good, bad) = if well { (good.saturating_add(1), 0) } else { (0, bad.saturating_add(1)) };
             let news = match well {
                 true if good >= self.healthy_after => server.condition.set_checked(true),
@@ -127,7 +128,7 @@ impl HealthCheck {
                 _ => false,
             };
             if news {
-                upstream.count_healthy();
+                upstream.count_healthy(&upstream.fleet.load().servers);
             }
             drop(upstream);
             sleep(self.interval.mul_f64(0.9) + up_to(self.interval / 5)).await;

@@ -42,14 +42,22 @@
 //! [threshold](UpstreamBuilder::panic_threshold) says to use all of them then. A request that is
 //! [tried again](crate::retry) goes to a server that it was not sent to before.
 //!
+//! Servers come and go while requests are sent: by hand ([`Upstream::set_server`], [`Upstream::remove_server`]), or as a stream
+//! tells of them ([`Upstream::follow`]). A choice takes those that there are, by one load and no lock.
+//!
 //! A client's error is [`UpstreamError`](crate::UpstreamError); [`ProxyService`](crate::proxy::ProxyService) answers for it.
 
+mod assignment;
 mod balance;
 mod body;
+mod builder;
+mod changes;
+mod choice;
 mod client;
 mod condition;
 mod connect;
 mod ejection;
+mod fleet;
 mod h1;
 mod h2;
 mod health;
@@ -66,13 +74,16 @@ mod upgraded;
 mod upstream;
 mod watch;
 
-pub use self::balance::{Balance, HashBy};
+pub use self::assignment::Assignment;
+pub use self::balance::{Balance, HashBy, InvalidCookieName, StickyCookie};
 pub use self::body::OriginBody;
+pub use self::builder::{InvalidUpstream, Protocol, UpstreamBuilder};
+pub use self::changes::ServerChange;
 pub use self::client::{Client, ClientFuture};
 pub use self::ejection::OutlierEjection;
 pub use self::health::HealthCheck;
 pub use self::server::Server;
-pub use self::upstream::{Assignment, InvalidUpstream, Protocol, Upstream, UpstreamBuilder};
+pub use self::upstream::Upstream;
 
 /// For the fuzz targets: reads `wire` as an answer that comes in pieces of `step` bytes, and tells what came of it.
 #[cfg(fuzzing)]

@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 
 use super::OriginBody;
 use super::body::{Download, SendBody};
-use super::client::Call;
+use super::client::{Call, stick};
 use super::h2::connections::Slot;
 use super::h2::exchange::{Exchange, Failed};
 use crate::{UpstreamError, UpstreamErrorKind};
@@ -51,9 +51,12 @@ impl Sharing {
         loop {
             let call = self.call.as_ref().expect(DONE);
             self.state = match std::mem::replace(&mut self.state, State::Done) {
-                State::Start(body) => match call.lease.shared.take_room(call.lease.server) {
+                State::Start(body) => match call.lease.shared.take_room(call.lease.in_flight.server()) {
                     Some(slot) => self.begin(slot, body)?,
-                    None => State::Waiting(Box::pin(call.lease.shared.clone().room(call.lease.server)), body),
+                    None => State::Waiting(
+                        Box::pin(call.lease.shared.clone().room(call.lease.in_flight.server().clone())),
+                        body,
+                    ),
                 },
                 State::Waiting(mut room, body) => match room.as_mut().poll(cx) {
                     Poll::Ready(slot) => self.begin(slot?, body)?,
@@ -103,8 +106,11 @@ impl Sharing {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamErrorKind::InvalidResponse.into());
         }
-        let Some(call) = self.call.take() else { return Err(UpstreamErrorKind::Request.into()) };
+        let Some(mut call) = self.call.take() else { return Err(UpstreamErrorKind::Request.into()) };
         let download = Download::Http2(Box::new(exchange.into_download(&parts.headers, stream)));
-        Ok(Response::from_parts(parts, OriginBody::new(download, call.lease)))
+        let cookie = call.cookie.take();
+        let mut response = Response::from_parts(parts, OriginBody::new(download, call.lease));
+        stick(&mut response, cookie);
+        Ok(response)
     }
 }

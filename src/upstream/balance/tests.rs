@@ -4,7 +4,7 @@ use super::*;
 #[derive(Default)]
 struct Fixed {
     loads: Vec<u64>,
-    latencies: Vec<f64>,
+    latencies: Vec<f32>,
     down: Vec<usize>,
 }
 
@@ -27,8 +27,8 @@ impl Servers for Fixed {
     fn load(&self, server: usize) -> u64 {
         self.loads[server]
     }
-    fn latency(&self, server: usize) -> f64 {
-        self.latencies[server]
+    fn latency(&self, server: usize) -> Expected {
+        Expected::of(self.latencies[server], 0)
     }
     fn is_usable(&self, server: usize) -> bool {
         !self.down.contains(&server)
@@ -89,7 +89,7 @@ fn idle_servers_share_by_weight() {
 #[test]
 fn peak_ewma_prefers_the_server_that_answers_sooner_for_what_it_has_to_do() {
     let balancer = Balancer::new(&Balance::PeakEwma, &[1, 1]);
-    let choose = |loads: &[u64], latencies: &[f64]| {
+    let choose = |loads: &[u64], latencies: &[f32]| {
         let servers = Fixed { latencies: latencies.into(), ..Fixed::loads(loads) };
         (0..100).map(|_| balancer.choose(&servers, None).unwrap()).collect::<Vec<_>>()
     };
