@@ -29,7 +29,7 @@ use crate::endpoint::Endpoint;
 use crate::health::Health;
 use crate::plugins::PluginStack;
 use crate::rate_limits::{Counters, RouteLimits};
-use crate::stack::{Optional, RouteService};
+use crate::stack::{Door, Optional, RouteService};
 use crate::upstreams::{TrustedByMachine, UpstreamParts, Upstreams};
 use crate::{cors, layers, upstreams};
 
@@ -209,6 +209,8 @@ impl RouteLayers {
             // Limits on trial first, which see also what the others refuse; then those that count users.
             .layer(optional.layer(&self.limits.trial))
             .layer(optional.layer(&self.limits.after_auth))
+            // Who is refused up to here has nothing made of what follows.
+            .layer(Door)
             // The user's own, who know by now who is asking.
             .layer(optional.layer(&self.plugins))
             // After whatever decides who is let in: what is stored answers for the origin, and for nothing before it.

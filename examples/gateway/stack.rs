@@ -1,5 +1,6 @@
 //! What serves one route: its end alone, or a stack around it. Either is boxed once, at its edge, with one box for the
-//! future of an answer and its body, however many layers there are.
+//! future of an answer and its body, however many layers there are; what stands behind the layers that may refuse is so a
+//! second time, so that a request that is refused has none of it made or moved.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,7 +16,7 @@ use tower::{Layer, Service};
 use tower_gateway::body::ResponseBody;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
-use tower_gateway::limits::{BodyLimit, ContentTypeLayer};
+use tower_gateway::limits::{BodyLimit, ContentTypeLayer, LimitedBody};
 use tower_gateway::rate_limit::{BoxStore, MemoryStore};
 use tower_gateway::serve::ServeBody;
 use tower_gateway::strict::EncodedSlashes;
@@ -48,7 +49,12 @@ impl Optional {
 
     /// What serves the route: `stack`, which every layer was put into, with CORS around it where the route has that; or
     /// `plain` where it has none of them.
-    pub(crate) fn choose<S, R>(self, cors: Option<CorsOfRoute<ServeBody>>, stack: S, plain: Plain) -> Box<dyn Stack>
+    pub(crate) fn choose<S, R>(
+        self,
+        cors: Option<CorsOfRoute<ServeBody>>,
+        stack: S,
+        plain: Plain,
+    ) -> Box<dyn Stack<ServeBody>>
     where
         S: Service<Request<ServeBody>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
@@ -110,7 +116,7 @@ impl Switch for ConcurrencyLayer {
 #[derive(Clone)]
 pub(crate) struct RouteService {
     pub(crate) encoded_slashes: EncodedSlashes,
-    pub(crate) stack: Box<dyn Stack>,
+    pub(crate) stack: Box<dyn Stack<ServeBody>>,
 }
 
 impl Service<Request<ServeBody>> for RouteService {
@@ -132,29 +138,86 @@ impl Service<Request<ServeBody>> for RouteService {
 }
 
 /// A stack of layers whose type is nobody's business.
-pub(crate) trait Stack: Send + Sync {
-    fn boxed_call(&mut self, request: Request<ServeBody>) -> BoxExchange;
-    fn boxed_clone(&self) -> Box<dyn Stack>;
+pub(crate) trait Stack<B>: Send + Sync {
+    fn boxed_call(&mut self, request: Request<B>) -> BoxExchange;
+    fn boxed_clone(&self) -> Box<dyn Stack<B>>;
 }
 
-impl Clone for Box<dyn Stack> {
+impl<B> Clone for Box<dyn Stack<B>> {
     fn clone(&self) -> Self {
         (**self).boxed_clone()
     }
 }
 
-impl<S, R> Stack for S
+impl<S, B, R> Stack<B> for S
 where
-    S: Service<Request<ServeBody>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
+    B: Send + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    fn boxed_call(&mut self, request: Request<ServeBody>) -> BoxExchange {
+    fn boxed_call(&mut self, request: Request<B>) -> BoxExchange {
         Box::pin(Running::Called { future: Oneshot::start(self, request) })
     }
 
-    fn boxed_clone(&self) -> Box<dyn Stack> {
+    fn boxed_clone(&self) -> Box<dyn Stack<B>> {
         Box::new(self.clone())
+    }
+}
+
+/// Where a stack is cut in two: before it are layers that refuse, behind it are those for who is let in.
+#[derive(Clone, Copy)]
+pub(crate) struct Door;
+
+/// What is behind the door.
+#[derive(Clone)]
+pub(crate) struct Behind(Box<dyn Stack<LimitedBody<ServeBody>>>);
+
+impl<S, R> Layer<S> for Door
+where
+    S: Service<Request<LimitedBody<ServeBody>>, Response = Response<R>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Service = Behind;
+
+    fn layer(&self, inner: S) -> Behind {
+        Behind(Box::new(inner))
+    }
+}
+
+impl Service<Request<LimitedBody<ServeBody>>> for Behind {
+    type Response = Response<RouteBody>;
+    type Error = Infallible;
+    type Future = BehindFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<LimitedBody<ServeBody>>) -> BehindFuture {
+        BehindFuture(Some(self.0.boxed_call(request)))
+    }
+}
+
+pub(crate) struct BehindFuture(Option<BoxExchange>);
+
+impl Future for BehindFuture {
+    type Output = Result<Response<RouteBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut running = self.0.take().expect("polled after it had completed");
+        match running.as_mut().poll_head(cx) {
+            Poll::Ready(head) => Poll::Ready(Ok(Response::from_parts(head, RouteBody(running)))),
+            Poll::Pending => {
+                self.0 = Some(running);
+                Poll::Pending
+            }
+        }
     }
 }
 

@@ -35,14 +35,18 @@ fn push_member(json: &mut String, name: &str, value: &str) {
 
 fn push_string(json: &mut String, value: &str) {
     json.push('"');
-    for char in value.chars() {
-        match char {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
+    let mut rest = value;
+    // All of these are ASCII, which no other character has a byte of.
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        json.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => json.push_str("\\\""),
+            b'\\' => json.push_str("\\\\"),
             // RFC 8259 section 7: control characters are written as \u00XX.
-            '\0'..='\x1f' => json.push_str(&format!("\\u{:04x}", u32::from(char))),
-            _ => json.push(char),
+            control => json.push_str(&format!("\\u{control:04x}")),
         }
+        rest = &rest[at + 1..];
     }
+    json.push_str(rest);
     json.push('"');
 }

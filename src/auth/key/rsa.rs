@@ -16,7 +16,8 @@ pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), KeyError> {
     if !(2048..=MAX_RSA_BITS).contains(&bits) {
         return Err(KeyError::RsaSize { bits, most: MAX_RSA_BITS });
     }
-    // FIPS 186-5 section A.1.1: odd, and above 2^16. The upper bound is the providers', for whom more would be slow.
+    // FIPS 186-5 section A.1.1: odd, and above 2^16. RFC 7518 has no such rule, and libraries take 3: but that is where padding
+    // that is not checked to the last byte lets signatures be made up (Bleichenbacher, CRYPTO 2006). The upper bound is the providers', for whom more would be slow.
     let exponent_is_sound = match number(exponent) {
         Some(exponent) => exponent % 2 == 1 && (65_537..1 << 33).contains(&exponent),
         None => false,
