@@ -117,6 +117,10 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Mostly there is one record, and for the kernel one piece is less work than a list of one.
+        if let [record] = bufs {
+            return self.poll_write(cx, record);
+        }
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
         self.sent += written as u64;
         Poll::Ready(Ok(written))
