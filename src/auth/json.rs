@@ -14,10 +14,51 @@ pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     // Checked as a whole: serde_json does not look into strings that it skips.
     let text = std::str::from_utf8(text).ok()?;
     let mut document = serde_json::Deserializer::from_str(text);
-    Unambiguous.deserialize(&mut document).ok()?;
-    // The second reading makes the values. It is serde_json's own, since other crates may have switched on features of
-    // it by which numbers reach a visitor in another shape.
-    serde_json::from_str(text).ok()
+    let members = Once.deserialize(&mut document).ok()?;
+    document.end().ok()?;
+    // Values are read by serde_json itself, which keeps one of two members and says nothing; so where there are objects within,
+    // which is seldom, they are looked through once more.
+    if members.values().any(holds_an_object) {
+        Unambiguous.deserialize(&mut serde_json::Deserializer::from_str(text)).ok()?;
+    }
+    Some(members)
+}
+
+fn holds_an_object(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => true,
+        Value::Array(items) => items.iter().any(holds_an_object),
+        _ => false,
+    }
+}
+
+/// Reads an object, and fails when a member of it is there twice.
+struct Once;
+
+impl<'de> DeserializeSeed<'de> for Once {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object that has each member once")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((Name(name), value)) = members.next_entry()? {
+            if map.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is there twice"));
+            }
+        }
+        Ok(map)
+    }
 }
 
 /// Reads a value, and fails when any object in it has a member twice.

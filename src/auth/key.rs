@@ -107,7 +107,7 @@ impl Key {
             Family::Hmac if secret.len() < needed => {
                 Err(KeyError::ShortSecret { algorithm, length: secret.len(), needed })
             }
-            Family::Hmac => Self::new(algorithm, DecodingKey::from_secret(secret), needed),
+            Family::Hmac => Ok(Self::of(algorithm, ProvidedKey::secret(algorithm, secret)?, needed)),
             _ => Err(KeyError::WrongKind(algorithm)),
         }
     }
@@ -188,8 +188,11 @@ impl Key {
     }
 
     fn new(algorithm: Algorithm, key: DecodingKey, signature_length: usize) -> Result<Self, KeyError> {
-        let key = ProvidedKey::new(algorithm, key)?;
-        Ok(Self(Arc::new(Parts { algorithm, id: None, key, signature_length })))
+        Ok(Self::of(algorithm, ProvidedKey::new(algorithm, key)?, signature_length))
+    }
+
+    fn of(algorithm: Algorithm, key: ProvidedKey, signature_length: usize) -> Self {
+        Self(Arc::new(Parts { algorithm, id: None, key, signature_length }))
     }
 
     /// True when the signature is this key's. Its length is checked first: an algorithm has one, and every other spelling

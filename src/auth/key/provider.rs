@@ -22,7 +22,16 @@ fn provider() -> Option<&'static CryptoProvider> {
 
 /// A key that a provider has taken.
 #[derive(Clone)]
-pub(super) struct ProvidedKey {
+pub(super) enum ProvidedKey {
+    /// aws-lc-rs' own, of which a key is made ready once, where jsonwebtoken's makes it ready for each token: forged ones with
+    /// HMAC are what is cheapest to send.
+    #[cfg(feature = "auth")]
+    Hmac(Box<aws_lc_rs::hmac::Key>),
+    Other(OtherKey),
+}
+
+#[derive(Clone)]
+pub(super) struct OtherKey {
     provider: &'static CryptoProvider,
     algorithm: jsonwebtoken::Algorithm,
     key: DecodingKey,
@@ -30,9 +39,37 @@ pub(super) struct ProvidedKey {
 
 impl ProvidedKey {
     pub(super) fn new(algorithm: Algorithm, key: DecodingKey) -> Result<Self, KeyError> {
-        Self::of(provider().ok_or(KeyError::NoProvider)?, algorithm, key)
+        OtherKey::of(provider().ok_or(KeyError::NoProvider)?, algorithm, key).map(Self::Other)
     }
 
+    /// For HMAC.
+    pub(super) fn secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
+        #[cfg(feature = "auth")]
+        match algorithm {
+            Algorithm::Hs256 => return Ok(Self::hmac(aws_lc_rs::hmac::HMAC_SHA256, secret)),
+            Algorithm::Hs384 => return Ok(Self::hmac(aws_lc_rs::hmac::HMAC_SHA384, secret)),
+            Algorithm::Hs512 => return Ok(Self::hmac(aws_lc_rs::hmac::HMAC_SHA512, secret)),
+            _ => {}
+        }
+        Self::new(algorithm, DecodingKey::from_secret(secret))
+    }
+
+    #[cfg(feature = "auth")]
+    fn hmac(algorithm: aws_lc_rs::hmac::Algorithm, secret: &[u8]) -> Self {
+        Self::Hmac(Box::new(aws_lc_rs::hmac::Key::new(algorithm, secret)))
+    }
+
+    pub(super) fn has_signed(&self, message: &[u8], signature: &Vec<u8>) -> bool {
+        match self {
+            // In constant time, and of the whole tag alone.
+            #[cfg(feature = "auth")]
+            Self::Hmac(key) => aws_lc_rs::hmac::verify(key, message, signature).is_ok(),
+            Self::Other(key) => key.has_signed(message, signature),
+        }
+    }
+}
+
+impl OtherKey {
     /// What the provider does not take is of no use: a point beside its curve above all.
     fn of(provider: &'static CryptoProvider, algorithm: Algorithm, key: DecodingKey) -> Result<Self, KeyError> {
         let provided = Self { provider, algorithm: name_of(algorithm), key };
@@ -40,7 +77,7 @@ impl ProvidedKey {
         Ok(provided)
     }
 
-    pub(super) fn has_signed(&self, message: &[u8], signature: &Vec<u8>) -> bool {
+    fn has_signed(&self, message: &[u8], signature: &Vec<u8>) -> bool {
         self.verifier().is_some_and(|verifier| verifier.verify(message, signature).is_ok())
     }
 
