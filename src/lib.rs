@@ -110,7 +110,7 @@ pub mod tls;
 mod trace_context;
 #[cfg(feature = "transform")]
 pub mod transform;
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "serve"))]
 mod upgraded;
 #[cfg(feature = "upstream")]
 pub mod upstream;
@@ -131,7 +131,7 @@ pub use self::readiness::Oneshot;
 pub use self::rejection::{Reason, Rejection};
 pub use self::share::{InvalidShare, Share};
 pub use self::trace_context::TraceContext;
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "serve"))]
 pub use self::upgraded::Upgraded;
 pub use self::upstream_error::{RequestBodyFailed, UpstreamError, UpstreamErrorKind};
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 use crate::known::Known;
 
@@ -36,6 +37,31 @@ impl Upgraded {
 impl fmt::Debug for Upgraded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upgraded").finish_non_exhaustive()
+    }
+}
+
+/// The client's side of a switch that its server makes by itself, in the extensions of the request that asks for it: once the
+/// answer is a 101, the connection is there.
+#[derive(Clone)]
+pub(crate) struct Switching(Arc<Mutex<Option<Opening>>>);
+
+/// What a connection comes by that is not there yet.
+pub(crate) type Opening = oneshot::Receiver<Box<dyn Io>>;
+
+/// The server's end of a [`Switching`].
+pub(crate) type Opened = oneshot::Sender<Box<dyn Io>>;
+
+impl Switching {
+    #[cfg(feature = "serve")]
+    pub(crate) fn new() -> (Self, Opened) {
+        let (opened, connection) = oneshot::channel();
+        (Self(Arc::new(Mutex::new(Some(connection)))), opened)
+    }
+
+    /// What the connection comes by, for the first who asks.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn take(&self) -> Option<Opening> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode, Version, request};
 use http_body::Body;
-use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
@@ -20,7 +19,7 @@ use super::error::rejection;
 use super::fields::strip_known_hop_by_hop;
 use super::service::Settings;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
-use super::upgrade::switch;
+use super::upgrade::{ClientSide, switch};
 use crate::body::ResponseBody;
 use crate::date;
 use crate::known::Known;
@@ -57,7 +56,7 @@ struct Exchange {
     settings: Arc<Settings>,
     context: Option<RequestContext>,
     /// The client's side, where it asked to switch protocols.
-    switching: Option<OnUpgrade>,
+    switching: Option<ClientSide>,
     start: Instant,
     /// Its future has been polled.
     began: bool,
@@ -80,7 +79,7 @@ where
     pub(super) fn start(
         settings: Arc<Settings>,
         context: Option<RequestContext>,
-        switching: Option<OnUpgrade>,
+        switching: Option<ClientSide>,
         parts: request::Parts,
         body: B,
         client: &mut C,

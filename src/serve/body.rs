@@ -27,6 +27,7 @@ pub struct ServeBody {
 enum Source {
     Http1(Incoming),
     Http2(Box<Upload>),
+    None,
 }
 
 /// Kept for a body that has something to it; most requests have none.
@@ -52,8 +53,8 @@ impl ServeBody {
     }
 
     /// Of a request over HTTP/2 that has none.
-    pub(super) fn none(upload: Upload) -> Self {
-        Self { incoming: Source::Http2(Box::new(upload)), watched: None }
+    pub(super) fn none() -> Self {
+        Self { incoming: Source::None, watched: None }
     }
 
     fn end(&mut self, complete: bool) {
@@ -77,6 +78,7 @@ impl Source {
         match self {
             Self::Http1(incoming) => incoming.is_end_stream(),
             Self::Http2(upload) => upload.is_end_stream(),
+            Self::None => true,
         }
     }
 
@@ -84,6 +86,7 @@ impl Source {
         match self {
             Self::Http1(incoming) => incoming.size_hint(),
             Self::Http2(upload) => upload.size_hint(),
+            Self::None => SizeHint::with_exact(0),
         }
     }
 }
@@ -104,6 +107,7 @@ impl Body for ServeBody {
                 watched.signals.register_body(cx.waker());
                 upload.poll_frame(watched.signals.body_is_too_slow(), cx)
             }
+            Source::None => Poll::Ready(None),
         };
         let frame = match polled {
             Poll::Ready(frame) => frame,

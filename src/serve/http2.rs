@@ -15,6 +15,7 @@ mod request;
 mod shared;
 mod socket;
 mod stream;
+mod tunnel;
 mod upload;
 
 pub(super) use self::connection::{App, Http2};

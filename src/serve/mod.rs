@@ -49,18 +49,20 @@
 //! # What a service sees
 //!
 //! HTTP/1.1 and HTTP/2 requests, each with a [`RequestContext`](crate::RequestContext) in its extensions that holds the
-//! [`Connection`](crate::Connection), and with a [`ServeBody`]. Upgrades work through `hyper::upgrade::on`, which
-//! [`ProxyService`](crate::proxy::ProxyService) does for WebSocket over HTTP/1.1; an upgraded connection keeps its place in the limits,
-//! has no more timeouts, and is waited for by a drain, no longer than its grace.
+//! [`Connection`](crate::Connection), and with a [`ServeBody`]. Over HTTP/1.1 upgrades work through `hyper::upgrade::on`, which
+//! [`ProxyService`](crate::proxy::ProxyService) does for WebSocket. A tunnel for WebSocket over HTTP/2 (RFC 8441) comes as the
+//! GET with `Upgrade` that it is over HTTP/1.1, and `ProxyService` answers it as such; other tunnels are a 501. What has been
+//! upgraded keeps its place in the limits, has no more timeouts, and is waited for by a drain, no longer than its grace.
 //!
 //! Interim answers (102, 103) go out through the [`InterimSink`](crate::InterimSink) in a request's context, but for HTTP/1.0.
 //!
 //! # HTTP/2
 //!
 //! Over TLS the handshake settles which HTTP is spoken (ALPN, RFC 7301). A plain connection that begins as HTTP/2 does (prior
-//! knowledge, RFC 9113 section 3.3) is served so; its first bytes have the same time as a request's head. The timeouts and limits are those of HTTP/1.1, by request where
-//! that makes sense: a body that stops or drips, and an answer that its client gives no room for, cost their stream and no
-//! other. An idle connection is told (GOAWAY) and closed; a drain tells every connection, and what has begun is finished.
+//! knowledge, RFC 9113 section 3.3) is served so; its first bytes have the same time as a request's head. The timeouts and
+//! limits are those of HTTP/1.1, by request where that makes sense: a body that stops or drips, and an answer that its client
+//! gives no room for, cost their stream and no other. An idle connection is told (GOAWAY) and closed; a drain tells every
+//! connection, and what has begun is finished.
 //!
 //! A malformed request (RFC 9113 section 8.1.1) is a stream error, `PROTOCOL_ERROR`: pseudo-header fields that are unknown,
 //! repeated, missing or out of place, names in upper case, fields of the connection, `TE` with more than `trailers`, control

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::{Builder, Handshake, SendResponse};
-use h2::{Ping, PingPong, Reason, RecvStream};
+use h2::{Ping, PingPong, Reason as H2Reason, RecvStream};
 use http::{Method, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::deadlines::{Deadlines, Overdue, Seen};
 use super::exchange::{Exchange, sink};
 use super::flood::Flood;
-use super::request::{Refusal, check, expects_continue};
+use super::request::{Refusal, Tunnel, check, expects_continue, tunnel};
 use super::shared::Shared;
 use super::socket::FrameSocket;
 use super::stream::{Line, Stream, Watch};
@@ -28,7 +28,8 @@ use crate::serve::settings::Settings;
 use crate::serve::signals::Signals;
 use crate::serve::socket::{Socket, Transport};
 use crate::serve::timer::LazyTimer;
-use crate::{BoxError, Connection, Oneshot, RequestContext};
+use crate::upgraded::Switching;
+use crate::{BoxError, Connection, Oneshot, Reason, Rejection, RequestContext};
 
 /// What a client may send of one body before the service has taken any of it.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -91,7 +92,7 @@ enum Next {
     Wait(Option<Instant>),
     Finish,
     /// Say why, and end it.
-    Fail(Reason),
+    Fail(H2Reason),
     Ping,
     Close,
     Reset,
@@ -116,6 +117,7 @@ impl<T: Transport, S> Http2<T, S> {
             .max_header_list_size(size(settings.max_header_bytes))
             .max_send_buffer_size(SEND_BUFFER)
             .max_local_error_reset_streams(Some(MAX_ERRORS))
+            .enable_connect_protocol()
             .handshake(FrameSocket::new(socket, shared.clone()));
         let keeper = Keeper {
             signals,
@@ -230,13 +232,18 @@ where
         keeper.began = true;
         let length = match check(&mut request, &self.settings) {
             Ok(length) => Ok(length),
-            Err(Refusal::Malformed) => return reply.send_reset(Reason::PROTOCOL_ERROR),
+            Err(Refusal::Malformed) => return reply.send_reset(H2Reason::PROTOCOL_ERROR),
             Err(Refusal::Answer(rejection)) => Err(rejection),
+        };
+        let tunnel = tunnel(&mut request);
+        let length = match tunnel {
+            Tunnel::Unknown => length.and(Err(Rejection::new("serve", Reason::NotImplemented))),
+            _ => length,
         };
         let (exchange, counters) = (Arc::new(Exchange::default()), keeper.signals.shared_counters());
         let is_head = request.method() == Method::HEAD;
         let is_grpc = grpc::is_call(request.method(), request.headers());
-        let line = Line { is_grpc, reply, open: keeper.shared.enter(), exchange, counters, is_head };
+        let mut line = Line { switch: None, is_grpc, reply, open: keeper.shared.enter(), exchange, counters, is_head };
         let length = match length {
             Ok(length) => length,
             Err(rejection) => {
@@ -247,16 +254,22 @@ where
 
         let waits = expects_continue(request.headers()).then(|| line.exchange.clone());
         let mut watch = None;
-        let mut request = request.map(|body| {
-            let has_ended = body.is_end_stream();
-            let upload = Upload::new(body, length, waits);
-            if has_ended {
-                return ServeBody::none(upload);
-            }
+        let (mut parts, incoming) = request.into_parts();
+        let has_ended = incoming.is_end_stream();
+        let body = if tunnel == Tunnel::WebSocket {
+            // What the client sends is for the other end.
+            let (switching, opened) = Switching::new();
+            parts.extensions.insert(switching);
+            line.switch = Some((incoming, opened));
+            ServeBody::none()
+        } else if has_ended {
+            ServeBody::none()
+        } else {
             let signals = Arc::new(Signals::new(line.counters.clone()));
             watch = Some(signals.clone());
-            ServeBody::of_stream(upload, self.settings.max_body_bytes, signals)
-        });
+            ServeBody::of_stream(Upload::new(incoming, length, waits), self.settings.max_body_bytes, signals)
+        };
+        let mut request = Request::from_parts(parts, body);
         let context = RequestContext::of_received(self.connection.clone(), Some(sink(&line.exchange)));
         request.extensions_mut().insert(context);
         let watch = Watch::new(watch, self.settings.timeouts);
@@ -301,7 +314,7 @@ impl Keeper {
         let floods = !self.flood.admit(useful, idle, &mut now);
         let gives_up = shared.given_up() > MAX_GIVEN_UP.max(self.requests / 2);
         if (floods || gives_up) && !self.is_failing {
-            return self.fail(Reason::ENHANCE_YOUR_CALM);
+            return self.fail(H2Reason::ENHANCE_YOUR_CALM);
         }
         if !self.is_finishing && self.signals.counters().drain.is_draining() {
             if seen.open > 0 {
@@ -324,7 +337,7 @@ impl Keeper {
         Next::Finish
     }
 
-    fn fail(&mut self, reason: Reason) -> Next {
+    fn fail(&mut self, reason: H2Reason) -> Next {
         if self.is_failing {
             return Next::Close;
         }
@@ -339,8 +352,8 @@ impl Keeper {
         }
         match overdue {
             Overdue::Idle => self.finish(),
-            Overdue::First if !self.shared.is_within() => self.fail(Reason::NO_ERROR),
-            Overdue::First | Overdue::Part => self.fail(Reason::ENHANCE_YOUR_CALM),
+            Overdue::First if !self.shared.is_within() => self.fail(H2Reason::NO_ERROR),
+            Overdue::First | Overdue::Part => self.fail(H2Reason::ENHANCE_YOUR_CALM),
             Overdue::Silence => Next::Ping,
             Overdue::Write => Next::Reset,
             Overdue::Dead | Overdue::Close => Next::Close,

@@ -4,6 +4,7 @@ use http::header::{CONTENT_LENGTH, COOKIE, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Request, uri};
 
 use crate::serve::settings::Settings;
+use crate::upgraded::name_websocket;
 use crate::{Reason, Rejection};
 
 /// What becomes of a request that no service is given.
@@ -74,6 +75,30 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     match (digits.and_then(|digits| digits.parse().ok()), lengths.next()) {
         (Some(length), None) => Ok(Some(length)),
         _ => Err(Refusal::Malformed),
+    }
+}
+
+/// Whether a request is for a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tunnel {
+    No,
+    /// Of WebSocket's (RFC 8441).
+    WebSocket,
+    /// Of one that nobody here speaks.
+    Unknown,
+}
+
+/// A CONNECT that names WebSocket as its protocol is the GET that asks for it everywhere else, and is made into that: every
+/// rule for requests is then a rule for it.
+pub(super) fn tunnel<B>(request: &mut Request<B>) -> Tunnel {
+    match request.extensions_mut().remove::<h2::ext::Protocol>() {
+        None => Tunnel::No,
+        Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => {
+            *request.method_mut() = Method::GET;
+            name_websocket(request.headers_mut());
+            Tunnel::WebSocket
+        }
+        Some(_) => Tunnel::Unknown,
     }
 }
 

@@ -77,6 +77,11 @@ impl Shared {
 pub(super) struct Open(Arc<Shared>);
 
 impl Open {
+    /// What the request becomes counts as well.
+    pub(super) fn again(&self) -> Self {
+        self.0.enter()
+    }
+
     pub(super) fn sent_data(&self) {
         self.0.useful.fetch_add(1, Relaxed);
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::server::SendResponse;
-use h2::{Reason as H2Reason, SendStream};
+use h2::{Reason as H2Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use http_body::Body;
@@ -15,12 +15,14 @@ use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use super::shared::Open;
+use super::tunnel::StreamIo;
 use crate::body::ResponseBody;
 use crate::serve::counters::Counters;
 use crate::serve::deadlines::{Deadlines, Overdue};
 use crate::serve::settings::Timeouts;
 use crate::serve::signals::Signals;
 use crate::serve::timer::LazyTimer;
+use crate::upgraded::Opened;
 use crate::{Reason, Rejection, date};
 
 /// So much of an answer is asked room for at once, which is a frame: streams take turns by these.
@@ -34,6 +36,8 @@ pub(super) struct Line {
     pub(super) counters: Arc<Counters>,
     pub(super) is_head: bool,
     pub(super) is_grpc: bool,
+    /// What the client sends, and who waits for the tunnel, where it asked for one.
+    pub(super) switch: Option<(RecvStream, Opened)>,
 }
 
 /// The time that a client takes over one exchange. Most need none, and have no timer.
@@ -269,6 +273,11 @@ impl Line {
         self.send_interim(self.exchange.close_interim());
         let (parts, body) = answer.into_parts();
         let mut head = Response::from_parts(parts, ());
+        if head.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some((incoming, opened)) = self.switch.take()
+        {
+            return self.open_tunnel(head, incoming, opened).map(|()| None);
+        }
         if head.status().is_informational() {
             // It is no answer, and there is nothing to switch to (RFC 9113 section 8.6).
             self.counters.service_errors.add_one();
@@ -283,6 +292,21 @@ impl Line {
         }
         let stream = self.reply.send_response(head, has_ended).ok()?;
         Some((!has_ended).then(|| Download { body, stream, piece: None, is_last: false, blocked: false, moved: false }))
+    }
+}
+
+impl Line {
+    /// Agrees to a tunnel, which over HTTP/2 is said by a 200 (RFC 8441 section 5).
+    fn open_tunnel(&mut self, mut head: Response<()>, incoming: RecvStream, opened: Opened) -> Option<()> {
+        *head.status_mut() = StatusCode::OK;
+        let headers = head.headers_mut();
+        strip_connection_fields(headers);
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        let outgoing = self.reply.send_response(head, false).ok()?;
+        // Who waited for it may be gone; then so is the stream.
+        let _ = opened.send(Box::new(StreamIo::new(incoming, outgoing, self.open.again())));
+        Some(())
     }
 }
 
