@@ -514,6 +514,30 @@ async fn an_answer_that_pauses_or_lasts_too_long_is_cut() {
 }
 
 #[tokio::test]
+async fn a_stream_of_events_outlasts_the_total_unless_it_is_said_to_end_them() {
+    let collected = async |kind: &'static str, timeouts: Timeouts| {
+        let origin = RawOrigin::scripted(move |mut connection| async move {
+            connection.request().await;
+            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 16\r\n\r\n")).await;
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_millis(60)).await;
+                connection.send("data").await;
+            }
+        })
+        .await;
+        let response = send(proxy(&origin).timeouts(timeouts), get("/")).await;
+        let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect("an end");
+        body.is_ok_and(|body| body.to_bytes().len() == 16)
+    };
+    let total = Timeouts::none().total(Duration::from_millis(100));
+    assert!(collected("text/event-stream", total).await);
+    assert!(collected("Text/Event-Stream; charset=utf-8", total).await);
+    assert!(!collected("text/event-streams", total).await);
+    assert!(!collected("text/plain", total).await);
+    assert!(!collected("text/event-stream", total.total_ends_event_streams(true)).await);
+}
+
+#[tokio::test]
 async fn a_request_body_that_breaks_off_is_the_clients_fault_and_never_whole() {
     let (whole, mut seen) = mpsc::unbounded_channel();
     let origin = RawOrigin::scripted(move |mut connection| {

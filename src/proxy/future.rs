@@ -144,6 +144,14 @@ where
     }
 }
 
+/// Server-sent events, which come for as long as somebody listens.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"text/event-stream";
+    let own = headers.get(CONTENT_TYPE).map(|own| own.as_bytes()).unwrap_or_default();
+    let (own, rest) = own.split_at(own.len().min(TYPE.len()));
+    own.eq_ignore_ascii_case(TYPE) && rest.first().is_none_or(|byte| matches!(byte, b';' | b' ' | b'\t'))
+}
+
 impl Exchange {
     fn pass_on<R>(&mut self, mut response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -170,7 +178,8 @@ impl Exchange {
             headers.insert(DATE, date::now());
         }
         let timeouts = &self.settings.timeouts;
-        let total = deadline(self.start, self.total);
+        let lasts = || !timeouts.total_ends_event_streams && is_event_stream(response.headers());
+        let total = deadline(self.start, self.total.filter(|_| !lasts()));
         let context = self.context.take();
         response.map(|body| ResponseBody::inner(ProxyBody::new(body, timeouts.body_idle, total, context)))
     }

@@ -10,6 +10,27 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 /// The deadlines of one exchange. Each may be `None`: no deadline.
+///
+/// # All that a request to an origin can wait for
+///
+/// In the order in which it comes to it. A stream is exempt from what would end it: answers of `text/event-stream` from
+/// [`total`](Self::total), unless [`total_ends_event_streams`](Self::total_ends_event_streams) says otherwise, and tunnels from
+/// everything but [`upgrade_idle`](Self::upgrade_idle).
+///
+/// | waiting for | set by | default | error |
+/// |---|---|---|---|
+/// | one of the server's connections | [`queue_timeout`](crate::upstream::UpstreamBuilder::queue_timeout) | 1 s | `Overloaded`: 503 |
+/// | a new connection: name, TCP, TLS | [`connect_timeout`](crate::upstream::UpstreamBuilder::connect_timeout) | 1 s | `ConnectTimeout`: 504 |
+/// | TLS alone | [`handshake_timeout`](crate::tls::ClientTls::handshake_timeout) | the connection's | `ConnectTimeout`: 504 |
+/// | the head of one try's answer | [`per_try`](crate::retry::RetryLayer::per_try) | none | tried again, or 504 |
+/// | all tries, to the head | [`deadline`](crate::retry::RetryLayer::deadline) | none | no further try |
+/// | the head of the answer, over all tries | [`response_head`](Self::response_head) | 30 s | `ResponseTimeout`: 504 |
+/// | the next piece of its body | [`body_idle`](Self::body_idle) | 60 s | `BodyTimeout`: the answer is cut |
+/// | its end, from the call | [`total`](Self::total) | none | `TotalTimeout`: 504, or the answer is cut |
+/// | a byte in a tunnel | [`upgrade_idle`](Self::upgrade_idle) | 1 h | the tunnel is closed |
+///
+/// A connection without a request is kept for
+/// [`keep_alive_timeout`](crate::upstream::UpstreamBuilder::keep_alive_timeout), 60 s by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -21,6 +42,9 @@ pub struct Timeouts {
     /// From the call to the end of the answer's body. None by default, so that streams may last. It is looked at whenever the
     /// body is asked for more; a client that takes nothing is the server's to give up (its write timeout).
     pub total: Option<Duration>,
+    /// Whether `total` ends answers of `text/event-stream` too, which are made to last. Not by default: it then counts to their
+    /// head.
+    pub total_ends_event_streams: bool,
     /// Without a byte either way after a switch to WebSocket, from when on none of the others counts. 1 h by default.
     pub upgrade_idle: Option<Duration>,
 }
@@ -31,6 +55,7 @@ impl Default for Timeouts {
             response_head: Some(Duration::from_secs(30)),
             body_idle: Some(Duration::from_secs(60)),
             total: None,
+            total_ends_event_streams: false,
             upgrade_idle: Some(Duration::from_secs(60 * 60)),
         }
     }
@@ -39,7 +64,7 @@ impl Default for Timeouts {
 impl Timeouts {
     /// No deadline at all.
     pub fn none() -> Self {
-        Self { response_head: None, body_idle: None, total: None, upgrade_idle: None }
+        Self { response_head: None, body_idle: None, total: None, total_ends_event_streams: false, upgrade_idle: None }
     }
 
     /// Sets [`response_head`](Self::response_head).
@@ -60,6 +85,13 @@ impl Timeouts {
     #[must_use]
     pub fn total(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.total = limit.into();
+        self
+    }
+
+    /// Sets [`total_ends_event_streams`](Self::total_ends_event_streams).
+    #[must_use]
+    pub fn total_ends_event_streams(mut self, ends: bool) -> Self {
+        self.total_ends_event_streams = ends;
         self
     }
 
