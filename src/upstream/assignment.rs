@@ -20,7 +20,8 @@ impl Assignment {
         self.in_flight.server()
     }
 
-    /// What became of the request, from which ejection and [`Balance::PeakEwma`] learn. The time it took is taken to end here.
+    /// What became of the request, from which ejection and [`Balance::PeakEwma`](super::Balance::PeakEwma)
+    /// learn. The time it took is taken to end here.
     pub fn record(self, outcome: Outcome) {
         self.upstream.observe(self.server(), self.began.elapsed());
         self.upstream.record(self.server(), outcome);
