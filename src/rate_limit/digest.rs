@@ -38,6 +38,12 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// A number that nobody else knows.
+pub(super) fn secret() -> u128 {
+    let random = RandomState::new();
+    u128::from(random.hash_one(0)) << 64 | u128::from(random.hash_one(1))
+}
+
 /// How keys become digests.
 #[derive(Clone)]
 pub struct Digests(Kind);
@@ -52,9 +58,7 @@ impl Digests {
     /// A polynomial at a random point that this process alone has: for stores in its memory. Whoever sends keys cannot choose
     /// which of them meet: two keys of 60 bytes do so with a chance of 2^-124.
     pub fn random() -> Self {
-        let random = RandomState::new();
-        let number = |at: u8| u128::from(random.hash_one(at)) << 64 | u128::from(random.hash_one(at + 1));
-        Self(Kind::Random(Polynomial::new(number(0), number(2))))
+        Self(Kind::Random(Polynomial::new(secret(), secret())))
     }
 
     /// SHA-256, cut to 128 bits: the same in every process, for stores that several share. There is no secret in it, so
@@ -88,15 +92,6 @@ impl Digests {
                 hash.digest()
             }
         }
-    }
-
-    /// What a key of no parts is: a number that nobody else knows, where they are random.
-    pub(super) fn bits(&self) -> u128 {
-        let digest = match &self.0 {
-            Kind::Random(hash) => hash.digest(),
-            Kind::Stable(hash) => hash.clone().digest(),
-        };
-        digest.bits()
     }
 
     /// The digest of what `write` writes, unless it finds nothing to be written.

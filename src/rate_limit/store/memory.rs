@@ -14,6 +14,7 @@ use self::sync::RwLockWriteGuard;
 use self::table::{Cell, Full, Slots, Table};
 use super::{Store, StoreError};
 use crate::Clock;
+use crate::rate_limit::digest::secret;
 use crate::rate_limit::gcra::Verdict;
 use crate::rate_limit::meter::{self, State};
 use crate::rate_limit::{Algorithm, Charge, Decision, Digests, Quota};
@@ -165,7 +166,7 @@ impl MemoryStoreBuilder {
         MemoryStore(Arc::new(Inner {
             born: clock.now(),
             clock,
-            secret: Digests::random().of_limit("").bits() | 1,
+            secret: secret() | 1,
             digests: Digests::random(),
             when_full,
             buckets: Table::new(max_keys, bucket_ends),

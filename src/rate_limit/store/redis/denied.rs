@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::super::memory::table::{Cell, Table};
-use crate::rate_limit::{Algorithm, Charge, Decision, Digests};
+use crate::rate_limit::digest::secret;
+use crate::rate_limit::{Algorithm, Charge, Decision};
 
 /// As many as are remembered. Who is forgotten costs a trip.
 const MOST: usize = 100_000;
@@ -16,7 +17,7 @@ pub(super) struct Denied {
 
 impl Denied {
     pub(super) fn new() -> Self {
-        Self { born: Instant::now(), secret: Digests::random().bits() | 1, until: Table::new(MOST, |_, [until]| until) }
+        Self { born: Instant::now(), secret: secret() | 1, until: Table::new(MOST, |_, [until]| until) }
     }
 
     /// The refusal of a charge that is known to be out of quota. One that costs nothing is asked about.
@@ -77,6 +78,14 @@ fn reset_after(charge: &Charge, wait: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::rate_limit::{Digest, Quota};
+
+    #[test]
+    fn nobody_is_refused_for_another() {
+        let (denied, charge) = (Denied::new(), |key| Charge::new(Digest::from_bits(key), Quota::per_minute(60)));
+        denied.deny(&charge(1), Instant::now(), Duration::from_secs(3600));
+        // Neighbours in the bits that a cell does not keep.
+        assert!((2..5_000).all(|other| denied.refusal(&charge(other)).is_none()));
+    }
 
     #[test]
     fn who_is_out_of_quota_is_refused_until_it_may_try_again_or_is_forgiven() {
