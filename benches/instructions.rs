@@ -49,13 +49,13 @@ where
     (service, request())
 }
 
-/// The service that `make` makes for an issuer, and a request with a token of this issuer.
-fn with_token<S>(make: impl Fn(Jwt) -> S) -> (S, Request)
+/// The service that `make` makes for an issuer, and a request with a token that this issuer has signed so.
+fn with_token<S>(algorithm: Algorithm, make: impl Fn(Jwt) -> S) -> (S, Request)
 where
     S: Service<Request>,
     S::Error: std::fmt::Debug,
 {
-    let signer = Signer::new(Algorithm::Hs256);
+    let signer = Signer::new(algorithm);
     let bearer = format!("Bearer {}", tokens::typical(&signer));
     let issuer = Issuer::new(signer.key()).issuer("https://issuer.example/").audience(["gateway"]);
     warm_with(make(Jwt::new([issuer]).unwrap()), || {
@@ -92,9 +92,25 @@ cost!(
     ClientIpLayer::new()
         .layer(RateLimitLayer::per_second(1_000_000_000).headers(RateLimitHeaders::none()).layer(Answer))
 );
-cost!(token => with_token(|_| Answer));
-cost!(auth_remembered => with_token(|jwt| AuthLayer::new(jwt).layer(Answer)));
-cost!(auth_verified => with_token(|jwt| AuthLayer::new(jwt.cache(0, 0)).layer(Answer)));
+cost!(token => with_token(Algorithm::Hs256, |_| Answer));
+
+macro_rules! auth_cost {
+    ($($remembered:ident, $verified:ident: $algorithm:ident;)*) => {
+        $(
+            cost!($remembered => with_token(Algorithm::$algorithm, |jwt| AuthLayer::new(jwt).layer(Answer)));
+            cost!($verified => with_token(Algorithm::$algorithm, |jwt| AuthLayer::new(jwt.cache(0, 0)).layer(Answer)));
+        )*
+    };
+}
+
+auth_cost! {
+    hs256_remembered, hs256_verified: Hs256;
+    rs256_remembered, rs256_verified: Rs256;
+    ps256_remembered, ps256_verified: Ps256;
+    es256_remembered, es256_verified: Es256;
+    es384_remembered, es384_verified: Es384;
+    eddsa_remembered, eddsa_verified: EdDsa;
+}
 
 /// An answer of 1 KiB with seven fields, fresh for an hour.
 fn page() -> Response<Full<Bytes>> {
@@ -146,6 +162,8 @@ cost!(retry, RetryLayer::new().layer(Origin));
 library_benchmark_group!(
     name = layers;
     benchmarks = none, client_ip, ip_filter, request_id, strict, proxy, stack, rate_limit, rate_limit_silent, token,
-        auth_remembered, auth_verified, cache_hit, client, circuit_breaker, retry
+        hs256_remembered, hs256_verified, rs256_remembered, rs256_verified, ps256_remembered, ps256_verified,
+        es256_remembered, es256_verified, es384_remembered, es384_verified, eddsa_remembered, eddsa_verified, cache_hit,
+        client, circuit_breaker, retry
 );
 main!(library_benchmark_groups = layers);
