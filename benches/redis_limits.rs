@@ -28,7 +28,7 @@ fn call_of_one_check(server: &RedisServer, runtime: &tokio::runtime::Runtime, st
     monitor.write_all(b"MONITOR\r\n").unwrap();
     let mut lines = BufReader::new(monitor).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "+OK");
-    runtime.block_on(store.acquire(&charge(1))).unwrap();
+    runtime.block_on(async { store.acquire(&charge(1)).await }).unwrap();
     let line = lines.map(Result::unwrap).find(|line| line.contains("\"EVALSHA\"")).unwrap();
     line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -74,7 +74,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = RedisStore::new(Redis::builder(&server.url()).unwrap().timeout(Duration::from_secs(5)).build());
     // The first one sends the script whole.
-    runtime.block_on(store.acquire(&charge(0))).unwrap();
+    runtime.block_on(async { store.acquire(&charge(0)).await }).unwrap();
     let call = call_of_one_check(&server, &runtime, &store);
 
     println!("| | checks a second | median in ms |");
