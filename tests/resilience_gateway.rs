@@ -2,48 +2,11 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use support::failing::FailingOrigin as Origin;
 use support::gateway::{Gateway, status};
 use support::{OriginConnection, RawOrigin, field};
-
-/// An origin that fails on demand, and counts requests that are no checks.
-struct Origin {
-    origin: RawOrigin,
-    fails: Arc<AtomicBool>,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Origin {
-    async fn start() -> Self {
-        let (fails, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (failing, counted) = (fails.clone(), requests.clone());
-        let origin = RawOrigin::scripted(move |mut connection: OriginConnection| {
-            let (failing, counted) = (failing.clone(), counted.clone());
-            async move {
-                while let Some(request) = connection.request().await {
-                    if !request.starts_with("GET /healthz ") {
-                        counted.fetch_add(1, Ordering::SeqCst);
-                    }
-                    let status = if failing.load(Ordering::SeqCst) { "503 Out" } else { "200 OK" };
-                    connection.send(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok")).await;
-                }
-            }
-        })
-        .await;
-        Self { origin, fails, requests }
-    }
-
-    fn fail(&self, fails: bool) {
-        self.fails.store(fails, Ordering::SeqCst);
-    }
-
-    fn take_requests(&self) -> usize {
-        self.requests.swap(0, Ordering::SeqCst)
-    }
-}
 
 async fn two() -> [Origin; 2] {
     [Origin::start().await, Origin::start().await]

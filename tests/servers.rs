@@ -2,54 +2,17 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
+use support::failing::FailingOrigin as Server;
 use support::{OriginConnection, PATIENCE, RawOrigin};
 use tower::ServiceExt;
 use tower_gateway::proxy::{ProxyService, Timeouts};
 use tower_gateway::upstream::{Balance, Client, HashBy, HealthCheck, OutlierEjection, Upstream, UpstreamBuilder};
 use tower_gateway::{RequestContext, Share, UpstreamErrorKind};
-
-/// An origin that can fail on demand, and counts its requests by their paths.
-struct Server {
-    origin: RawOrigin,
-    fails: Arc<AtomicBool>,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let (fails, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (failing, counted) = (fails.clone(), requests.clone());
-        let origin = RawOrigin::scripted(move |mut connection: OriginConnection| {
-            let (failing, counted) = (failing.clone(), counted.clone());
-            async move {
-                while let Some(request) = connection.request().await {
-                    if !request.starts_with("GET /healthz ") {
-                        counted.fetch_add(1, Ordering::SeqCst);
-                    }
-                    let status = if failing.load(Ordering::SeqCst) { "503 Out" } else { "200 OK" };
-                    connection.send(format!("HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\nwell")).await;
-                }
-            }
-        })
-        .await;
-        Self { origin, fails, requests }
-    }
-
-    fn fail(&self, fails: bool) {
-        self.fails.store(fails, Ordering::SeqCst);
-    }
-
-    fn take_requests(&self) -> usize {
-        self.requests.swap(0, Ordering::SeqCst)
-    }
-}
 
 async fn servers<const N: usize>() -> [Server; N] {
     let mut servers = Vec::new();
