@@ -85,6 +85,8 @@ impl Default for ClientTls {
 #[derive(Debug)]
 pub(crate) struct PreparedTls {
     pub(crate) config: Arc<ClientConfig>,
+    /// The same for connections on which only HTTP/1.1 will do.
+    pub(crate) http1: Arc<ClientConfig>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) server_name: Option<ServerName<'static>>,
     roots: Roots,
@@ -93,7 +95,7 @@ pub(crate) struct PreparedTls {
 
 impl PreparedTls {
     /// `protocols` are offered (RFC 7301), the preferred one first.
-    pub(crate) fn new(settings: ClientTls, protocols: Vec<Vec<u8>>) -> Result<Self, TlsError> {
+    pub(crate) fn new(settings: ClientTls, protocols: &[&[u8]]) -> Result<Self, TlsError> {
         let ClientTls { roots, certificate, server_name, handshake_timeout, provider } = settings;
         let roots = roots.map_or_else(Roots::of_this_machine, Ok)?;
         let config = ClientConfig::builder_with_provider(provider)
@@ -103,8 +105,11 @@ impl PreparedTls {
             None => config.with_no_client_auth(),
             Some(own) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from((*own.certified).clone()))),
         };
-        config.alpn_protocols = protocols;
-        Ok(Self { config: Arc::new(config), handshake_timeout, server_name, roots, certificate })
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let mut http1 = config.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (config, http1) = (Arc::new(config), Arc::new(http1));
+        Ok(Self { config, http1, handshake_timeout, server_name, roots, certificate })
     }
 
     /// True when a connection by the one could have been made by the other.

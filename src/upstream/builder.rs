@@ -44,7 +44,8 @@ pub(super) struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// HTTP/1.1, which every server speaks.
+    /// HTTP/1.1, which every server speaks; and over TLS what the server chooses for each connection, HTTP/2 first
+    /// (ALPN, RFC 7301). WebSocket is asked for over HTTP/1.1.
     #[default]
     Auto,
     /// HTTP/1.1.
@@ -192,7 +193,7 @@ impl UpstreamBuilder {
         self
     }
 
-    /// What is spoken with the servers. HTTP/1.1 by default.
+    /// What is spoken with the servers. [`Protocol::Auto`] by default.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.settings.protocol = protocol;
         self
@@ -206,8 +207,8 @@ impl UpstreamBuilder {
     }
 
     /// Takes over the servers of `old` that are the same here, with what is in flight at them, their limit on connections
-    /// and their addresses: a reload changes settings and forgets nothing. A server is the same when its URL, its weight
-    /// and its limit are.
+    /// and their addresses: a reload changes settings and forgets nothing. A server is the same when its URL, its weight,
+    /// its limit and what is spoken with it are.
     pub fn adopt(mut self, old: &Upstream) -> Self {
         self.adopted = Some(old.clone());
         self
@@ -259,15 +260,16 @@ impl UpstreamBuilder {
     #[cfg(feature = "tls")]
     fn secure(&self) -> Box<Secure> {
         let (tls, prepared) = (self.tls.clone(), OnceLock::<Arc<PreparedTls>>::new());
-        let protocol: &[u8] = match self.settings.protocol {
-            Protocol::Http2 => b"h2",
-            Protocol::Auto | Protocol::Http1 => b"http/1.1",
+        let protocols: &[&[u8]] = match self.settings.protocol {
+            Protocol::Auto => &[b"h2", b"http/1.1"],
+            Protocol::Http1 => &[b"http/1.1"],
+            Protocol::Http2 => &[b"h2"],
         };
         Box::new(move |server| {
             let prepared = match prepared.get() {
                 Some(prepared) => prepared.clone(),
                 None => {
-                    let new = Arc::new(PreparedTls::new(tls.clone(), vec![protocol.to_vec()])?);
+                    let new = Arc::new(PreparedTls::new(tls.clone(), protocols)?);
                     prepared.get_or_init(|| new).clone()
                 }
             };
@@ -292,7 +294,7 @@ impl Settings {
         secure: &Secure,
     ) -> Result<Server, InvalidUpstream> {
         let (url, is_secure) = (origin.to_string(), *origin.scheme() == Scheme::HTTPS);
-        let server = Server::new(origin, weight, self.max_connections, slot);
+        let server = Server::new(origin, weight, self.max_connections, self.protocol, slot);
         let mut server = server.ok_or_else(|| InvalidUpstream::Server(url.clone()))?;
         if is_secure {
             secure(&mut server).map_err(|source| InvalidUpstream::Tls { server: url, source })?;

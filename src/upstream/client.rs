@@ -1,6 +1,6 @@
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -8,25 +8,21 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
-use tokio::time::Instant;
 use tower_service::Service;
 
-use super::body::{Download, Lease, OriginBody, send_body};
-use super::connect::{dial, open};
+use super::Upstream;
+use super::body::{Download, Lease, OriginBody, SendBody, send_body};
 use super::h1::connection::Connection;
 use super::h1::encode::{RequestFraming, write_head};
 use super::h1::exchange::Exchange;
 use super::h1::head::Head;
 use super::h1::upload::Upload;
-use super::h2::connections::Slot;
-use super::h2::request;
-use super::limit::{Grant, Permit};
 use super::pool::Pool;
 use super::server::Server;
-use super::sharing::{Sending, Sharing};
+use super::sharing::{Draft, Sharing};
+use super::spoken::Spoken;
 use super::upgraded::Switched;
 use super::watch::{Sent, SentWatch};
-use super::{Protocol, Upstream};
 use crate::classify::Watch;
 use crate::proxy::fields::strip_hop_by_hop;
 use crate::upgraded::{Upgraded, names_websocket};
@@ -47,8 +43,8 @@ pub struct Client(Arc<Shared>);
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    upstream: Upstream,
-    pool: Arc<Pool>,
+    pub(super) upstream: Upstream,
+    pub(super) pool: Arc<Pool>,
 }
 
 impl Client {
@@ -103,26 +99,28 @@ impl Client {
         let body = send_body(body);
         let answers_head = parts.method == Method::HEAD;
         let resendable = body.is_none() && parts.method.is_idempotent();
-        let prepared = match shared.upstream.0.settings.protocol {
-            Protocol::Http2 => {
-                let scheme = server.origin().scheme();
-                let head = request::head(&parts.method, scheme, host, path.as_ref().clone(), &parts.headers, framing);
-                Prepared::Shared(Sending { head: head.ok_or_else(invalid)?, body, answers_head })
-            }
-            Protocol::Auto | Protocol::Http1 => {
-                let write = |upload: &mut Upload| {
-                    write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
-                };
-                match shared.take_idle(server) {
-                    Some(mut connection) => {
-                        write(&mut connection.upload);
-                        Prepared::On(connection)
-                    }
-                    None => {
-                        let mut upload = Upload::default();
-                        write(&mut upload);
-                        Prepared::Written(upload)
-                    }
+        let shares = match server.spoken() {
+            Spoken::Http1 => false,
+            Spoken::Http2 => true,
+            // WebSocket is had over HTTP/1.1 alone, which is what its connection is then opened for.
+            Spoken::Agreed => framing != RequestFraming::WebSocket,
+        };
+        let prepared = if shares {
+            let (path, host) = (path.into_owned(), host.clone());
+            Prepared::Shared(Draft { method: parts.method, path, host, headers: parts.headers, framing }, body)
+        } else {
+            let write = |upload: &mut Upload| {
+                write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
+            };
+            match shared.take_idle(server) {
+                Some(mut connection) => {
+                    write(&mut connection.upload);
+                    Prepared::On(connection)
+                }
+                None => {
+                    let mut upload = Upload::default();
+                    write(&mut upload);
+                    Prepared::Written(upload)
                 }
             }
         };
@@ -137,7 +135,7 @@ impl Client {
         let state = match prepared {
             Prepared::On(connection) => State::exchange(connection, call),
             Prepared::Written(upload) => State::obtain(upload, call),
-            Prepared::Shared(sending) => State::Sharing(Box::new(Sharing::new(sending, call))),
+            Prepared::Shared(draft, body) => State::Sharing(Box::new(Sharing::new(draft, body, call))),
         };
         Ok(ClientFuture { state, watch })
     }
@@ -145,12 +143,12 @@ impl Client {
 
 impl Shared {
     /// What tells this client's connections from those of others.
-    fn id(&self) -> usize {
+    pub(super) fn id(&self) -> usize {
         Arc::as_ptr(&self.pool) as usize
     }
 
     /// An idle connection, unless others wait for one.
-    fn take_idle(&self, server: &Server) -> Option<Box<Connection>> {
+    pub(super) fn take_idle(&self, server: &Server) -> Option<Box<Connection>> {
         if server.connections.is_waited_for() { None } else { self.pool.take(server) }
     }
 
@@ -171,111 +169,10 @@ impl Shared {
         }
     }
 
-    /// A connection that is open and free.
-    async fn obtain(self: Arc<Self>, server: Arc<Server>) -> Result<Box<Connection>, UpstreamError> {
-        let settings = &self.upstream.0.settings;
-        let limit = &server.connections;
-        let permit = match limit.try_acquire() {
-            Some(permit) => permit,
-            None => {
-                let mut place = limit.join(self.id());
-                match self.pool.take(&server) {
-                    Some(idle) => drop(limit.give(self.id(), idle)),
-                    // Another client may hold one that it does not need.
-                    None => self.upstream.close_an_idle_connection(&server),
-                }
-                match tokio::time::timeout(settings.queue_timeout, place.turn()).await {
-                    Ok(Some(Grant::Connection(connection))) => return Ok(connection),
-                    Ok(Some(Grant::Permit(permit))) => permit,
-                    Ok(None) | Err(_) => return Err(UpstreamErrorKind::Overloaded.into()),
-                }
-            }
-        };
-        open(&server, permit, settings.connect_timeout, settings.dns_refresh).await
-    }
-
     /// Somebody else may wait for one of the server's connections of which this client needs none any more.
     pub(super) fn give_room(&self, server: &Server) {
         if server.connections.is_anothers_turn(self.id()) {
             self.pool.shared(server).close_idle();
-        }
-    }
-
-    /// Room on an HTTP/2 connection that is there, unless others wait for it.
-    pub(super) fn take_room(&self, server: &Server) -> Option<Slot> {
-        self.pool.shared(server).take()
-    }
-
-    /// Room for a request on an HTTP/2 connection.
-    pub(super) async fn room(self: Arc<Self>, server: Arc<Server>) -> Result<Slot, UpstreamError> {
-        let settings = &self.upstream.0.settings;
-        let patience = settings.queue_timeout.saturating_add(settings.connect_timeout);
-        match tokio::time::timeout(patience, self.find_room(&server)).await {
-            Ok(found) => found,
-            Err(_) => Err(UpstreamErrorKind::Overloaded.into()),
-        }
-    }
-
-    async fn find_room(&self, server: &Server) -> Result<Slot, UpstreamError> {
-        let began = Instant::now();
-        let connections = self.pool.shared(server);
-        loop {
-            let mut freed = pin!(connections.freed.notified());
-            freed.as_mut().enable();
-            if let Some(slot) = connections.take() {
-                return Ok(slot);
-            }
-            let mut failure = tokio::select! {
-                biased;
-                () = freed.as_mut() => continue,
-                opening = connections.opening.lock() => opening,
-            };
-            // Whoever held the lock has opened one, or has failed for all who waited.
-            if let Some(slot) = connections.take() {
-                return Ok(slot);
-            }
-            match &*failure {
-                Some((when, error)) if *when >= began => return Err(error.clone()),
-                _ => {}
-            }
-            let permit = tokio::select! {
-                biased;
-                () = freed => continue,
-                permit = self.permit(server) => permit?,
-            };
-            let Some(permit) = permit else { continue };
-            if let Err(error) = self.open_shared(server, permit).await {
-                *failure = Some((Instant::now(), error.clone()));
-                return Err(error);
-            }
-        }
-    }
-
-    /// Leave to open a connection. `None` when there may be room without.
-    async fn permit(&self, server: &Server) -> Result<Option<Permit<Box<Connection>>>, UpstreamError> {
-        let limit = &server.connections;
-        if let Some(permit) = limit.try_acquire() {
-            return Ok(Some(permit));
-        }
-        let mut place = limit.join(self.id());
-        self.upstream.close_an_idle_connection(server);
-        match tokio::time::timeout(self.upstream.0.settings.queue_timeout, place.turn()).await {
-            Ok(Some(Grant::Permit(permit))) => Ok(Some(permit)),
-            // One for HTTP/1.1: closing it frees a permit.
-            Ok(Some(Grant::Connection(_))) => Ok(None),
-            Ok(None) | Err(_) => Err(UpstreamErrorKind::Overloaded.into()),
-        }
-    }
-
-    async fn open_shared(&self, server: &Server, permit: Permit<Box<Connection>>) -> Result<(), UpstreamError> {
-        let settings = &self.upstream.0.settings;
-        let socket = dial(server, settings.connect_timeout, settings.dns_refresh).await?;
-        let connections = self.pool.shared(server);
-        let added = connections.add(socket, permit, settings.keep_alive_timeout, settings.pings);
-        match tokio::time::timeout(settings.connect_timeout, added).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(UpstreamError::with_source(UpstreamErrorKind::Connect, error)),
-            Err(_) => Err(UpstreamErrorKind::ConnectTimeout.into()),
         }
     }
 }
@@ -289,11 +186,11 @@ pub struct ClientFuture {
 
 /// What a call remembers from its request.
 pub(super) struct Call {
-    answers_head: bool,
+    pub(super) answers_head: bool,
     /// It asks for another protocol.
     switches: bool,
     /// It may be sent once more when the connection it went out on was closing.
-    resendable: bool,
+    pub(super) resendable: bool,
     /// What leads the client back to the server.
     pub(super) cookie: Option<Box<HeaderValue>>,
     /// The request's: interim answers go where its context says.
@@ -313,6 +210,21 @@ impl Call {
             headers.remove(CONTENT_LENGTH);
             sink.send(status, &headers);
         }
+    }
+
+    /// What has come over an HTTP/1.1 connection.
+    #[inline]
+    pub(super) fn answered(mut self, exchange: Exchange, head: Head) -> Result<Response<OriginBody>, UpstreamError> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(exchange, head);
+        }
+        let cookie = self.cookie.take();
+        let download = exchange.into_download(&head)?;
+        let mut response = Response::new(OriginBody::new(Download::Http1(download), self.lease));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        stick(&mut response, cookie);
+        Ok(response)
     }
 
     /// The answer of an origin that has switched protocols: an error if that was not asked for, or is to another one.
@@ -341,8 +253,8 @@ enum Prepared {
     On(Box<Connection>),
     /// For one that is still to be had.
     Written(Upload),
-    /// For one that others use as well.
-    Shared(Sending),
+    /// For one that others may use as well.
+    Shared(Draft, Option<SendBody>),
 }
 
 enum State {
@@ -351,7 +263,7 @@ enum State {
         call: Option<Call>,
     },
     Exchanging(Option<(Exchange, Call)>),
-    /// Over a connection that others use as well.
+    /// Over a connection that others may use as well.
     Sharing(Box<Sharing>),
     Failed(Option<UpstreamError>),
 }
@@ -408,18 +320,7 @@ impl State {
                         ready!(exchange.poll_head(cx, |interim| call.pass_on(interim.status, interim.headers)));
                     let (exchange, mut call) = running.take().expect(DONE);
                     match result {
-                        Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                            return Poll::Ready(call.switch(exchange, head));
-                        }
-                        Ok(head) => {
-                            let cookie = call.cookie.take();
-                            let download = exchange.into_download(&head)?;
-                            let mut response = Response::new(OriginBody::new(Download::Http1(download), call.lease));
-                            *response.status_mut() = head.status;
-                            *response.headers_mut() = head.headers;
-                            stick(&mut response, cookie);
-                            return Poll::Ready(Ok(response));
-                        }
+                        Ok(head) => return Poll::Ready(call.answered(exchange, head)),
                         Err(failed) => match failed.unanswered {
                             Some(upload) if call.resendable => {
                                 call.resendable = false;

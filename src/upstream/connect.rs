@@ -7,40 +7,41 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::h1::connection::Connection;
-use super::limit::Permit;
 use super::server::Server;
 use super::stream::Stream;
 use crate::{UpstreamError, UpstreamErrorKind};
 
-/// Connects to `server`, trying its addresses in turn. The permit is held until the socket is closed.
-pub(super) async fn open(
-    server: &Server,
-    permit: Permit<Box<Connection>>,
-    timeout: Duration,
-    dns_refresh: Duration,
-) -> Result<Box<Connection>, UpstreamError> {
-    let stream = dial(server, timeout, dns_refresh).await?;
-    Ok(Box::new(Connection::new(stream, permit)))
+/// What a handshake offers to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// All that may be spoken with the server.
+    All,
+    /// HTTP/1.1 alone.
+    Http1,
 }
 
-/// A connection on which nothing was said yet, but for what TLS says.
-pub(super) async fn dial(server: &Server, timeout: Duration, dns_refresh: Duration) -> Result<Stream, UpstreamError> {
+/// Connects to `server`, trying its addresses in turn. Nothing was said yet, but for what TLS says.
+pub(super) async fn dial(
+    server: &Server,
+    offer: Offer,
+    timeout: Duration,
+    dns_refresh: Duration,
+) -> Result<Stream, UpstreamError> {
     let opened = tokio::time::timeout(timeout, async {
         let addresses = server.resolver.addresses(dns_refresh).await?;
         let stream = connect(&addresses, server.next_start(), timeout).await.map_err(connect_error)?;
-        secure(server, stream).await
+        secure(server, stream, offer).await
     });
     opened.await.map_err(|_| UpstreamError::new(UpstreamErrorKind::ConnectTimeout))?
 }
 
 /// The same connection, with TLS where the server's URL says so.
-pub(super) async fn secure(server: &Server, stream: TcpStream) -> Result<Stream, UpstreamError> {
+pub(super) async fn secure(server: &Server, stream: TcpStream, offer: Offer) -> Result<Stream, UpstreamError> {
     #[cfg(feature = "tls")]
     if let Some(tls) = &server.tls {
-        return tls.handshake(stream).await.map(|stream| Stream::Tls(Box::new(stream)));
+        return tls.handshake(stream, offer).await.map(|stream| Stream::Tls(Box::new(stream)));
     }
-    let _ = server;
+    let _ = (server, offer);
     Ok(Stream::Plain(stream))
 }
 

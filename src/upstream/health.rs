@@ -12,12 +12,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-use super::builder::Protocol;
-use super::connect::{connect, secure};
+use super::connect::{Offer, connect, secure};
 use super::h1::encode::RequestFraming;
 use super::h1::head::read_head;
 use super::h2::request::head;
 use super::server::Server;
+use super::spoken::Spoken;
 use super::stream::Stream;
 use super::upstream::Shared;
 use crate::random::up_to;
@@ -110,16 +110,10 @@ impl HealthCheck {
     }
 
     /// Asks one server again and again, for as long as the upstream is there.
-    pub(super) async fn watch(
-        self,
-        upstream: Weak<Shared>,
-        server: Arc<Server>,
-        dns_refresh: Duration,
-        protocol: Protocol,
-    ) {
+    pub(super) async fn watch(self, upstream: Weak<Shared>, server: Arc<Server>, dns_refresh: Duration) {
         let (mut good, mut bad) = (0u32, 0u32);
         loop {
-            let well = timeout(self.timeout, self.ask(&server, dns_refresh, protocol)).await.unwrap_or(false);
+            let well = timeout(self.timeout, self.ask(&server, dns_refresh)).await.unwrap_or(false);
             let Some(upstream) = upstream.upgrade().filter(|_| !server.is_retired()) else { return };
             (good, bad) = if well { (good.saturating_add(1), 0) } else { (0, bad.saturating_add(1)) };
             let news = match well {
@@ -135,18 +129,23 @@ impl HealthCheck {
         }
     }
 
-    async fn ask(&self, server: &Server, dns_refresh: Duration, protocol: Protocol) -> bool {
+    async fn ask(&self, server: &Server, dns_refresh: Duration) -> bool {
         let Ok(addresses) = server.resolver.addresses(dns_refresh).await else { return false };
         let Ok(stream) = connect(&addresses, 0, self.timeout).await else { return false };
         match &self.question {
             Question::Tcp => true,
             Question::Http { path, statuses, says } => {
                 let Some(path) = server.origin().path(path) else { return false };
-                let Ok(mut stream) = secure(server, stream).await else { return false };
+                let Ok(mut stream) = secure(server, stream, Offer::All).await else { return false };
                 let says = says.as_deref();
-                let answer = match protocol {
-                    Protocol::Http2 => exchange_http2(stream, server, &path, says).await,
-                    Protocol::Auto | Protocol::Http1 => exchange(&mut stream, server, path.as_str(), says).await,
+                let is_http2 = match server.spoken() {
+                    Spoken::Http1 => false,
+                    Spoken::Http2 => true,
+                    Spoken::Agreed => stream.has_agreed_on_http2(),
+                };
+                let answer = match is_http2 {
+                    true => exchange_http2(stream, server, &path, says).await,
+                    false => exchange(&mut stream, server, path.as_str(), says).await,
                 };
                 answer.is_some_and(|status| statuses.contains(&status))
             }
@@ -179,6 +178,7 @@ async fn exchange(stream: &mut Stream, server: &Server, path: &str, says: Option
     }
     Some(head.status)
 }
+
 /// The same over HTTP/2.
 async fn exchange_http2(
     stream: Stream,

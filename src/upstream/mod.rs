@@ -28,11 +28,16 @@
 //!
 //! # HTTP/2
 //!
-//! With [`Protocol::Http2`] a client opens one connection to a server and sends every request over it, as many at once as
-//! the server takes; it opens another when that is full. A server that goes away (GOAWAY), or refuses a request unseen
-//! (REFUSED_STREAM), costs no request: what it has not looked at is sent once more over another connection, and what it has
-//! is waited for. A stream that is reset is that request's error and nobody else's. A connection on which nothing comes
-//! while requests wait is asked for a sign of life, and given up when there is none. There is no WebSocket over it.
+//! With [`Protocol::Http2`], and where a server with `https://` chooses it, a client opens one connection to a server and sends
+//! every request over it, as many at once as the server takes; it opens another when that is full. A server that goes away
+//! (GOAWAY), or refuses a request unseen (REFUSED_STREAM), costs no request: what it has not looked at is sent once more over
+//! another connection, and what it has is waited for. A stream that is reset is that request's error and nobody else's. A
+//! connection on which nothing comes while requests wait is asked for a sign of life, and given up when there is none. There is
+//! no WebSocket over it.
+//!
+//! [`Protocol::Auto`] lets every server with `https://` choose (ALPN, RFC 7301). Each connection is what its handshake says:
+//! the first one tells how many are likely to be needed, and a server that changes its mind is followed. A request that a
+//! server wants over HTTP/1.1 (HTTP_1_1_REQUIRED) is sent so.
 //!
 //! # Which servers are used
 //!
@@ -64,10 +69,12 @@ mod health;
 mod limit;
 mod pool;
 mod resolve;
+mod room;
 #[cfg(feature = "tls")]
 mod secure;
 mod server;
 mod sharing;
+mod spoken;
 mod stream;
 mod upgraded;
 #[allow(clippy::module_inception)]

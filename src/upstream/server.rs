@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::builder::Protocol;
 use super::condition::Condition;
 use super::h1::connection::Connection;
 use super::limit::Limit;
 use super::resolve::Resolver;
 #[cfg(feature = "tls")]
 use super::secure::ToServer;
+use super::spoken::{LastAgreed, Spoken};
 use crate::origin::Origin;
 use http::HeaderValue;
 use http::uri::Scheme;
@@ -27,6 +29,8 @@ pub struct Server {
     /// Where clients keep their connections to it: a small number that no other server of the same upstream has.
     slot: usize,
     name: Arc<str>,
+    spoken: Spoken,
+    pub(super) last_agreed: LastAgreed,
     origin: Origin,
     host: HeaderValue,
     max_connections: usize,
@@ -38,9 +42,16 @@ pub struct Server {
 }
 
 impl Server {
-    pub(super) fn new(origin: Origin, weight: u32, max_connections: usize, slot: usize) -> Option<Self> {
+    pub(super) fn new(
+        origin: Origin,
+        weight: u32,
+        max_connections: usize,
+        protocol: Protocol,
+        slot: usize,
+    ) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let default_port = if *origin.scheme() == Scheme::HTTPS { 443 } else { 80 };
+        let is_secure = *origin.scheme() == Scheme::HTTPS;
+        let default_port = if is_secure { 443 } else { 80 };
         Some(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             slot,
@@ -50,6 +61,12 @@ impl Server {
             resolver: Arc::new(Resolver::new(origin.authority(), default_port)),
             #[cfg(feature = "tls")]
             tls: None,
+            spoken: match protocol {
+                Protocol::Http2 => Spoken::Http2,
+                Protocol::Auto if is_secure => Spoken::Agreed,
+                Protocol::Auto | Protocol::Http1 => Spoken::Http1,
+            },
+            last_agreed: LastAgreed::default(),
             origin,
             weight: AtomicU32::new(weight),
             max_connections,
@@ -62,7 +79,7 @@ impl Server {
 
     /// True when `other` is the same server with the same settings.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let settings = |server: &Self| (server.weight(), server.max_connections);
+        let settings = |server: &Self| (server.weight(), server.max_connections, server.spoken);
         self.origin == other.origin && settings(self) == settings(other) && self.has_same_tls(other)
     }
 
@@ -129,6 +146,10 @@ impl Server {
     /// Where among its addresses the next connection starts to try.
     pub(super) fn next_start(&self) -> usize {
         self.connects.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn spoken(&self) -> Spoken {
+        self.spoken
     }
 
     pub(super) fn origin(&self) -> &Origin {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use {
+    crate::alpn::Alpn,
     crate::tls::rustls::{AlertDescription, Error},
     std::task::Waker,
     tokio_rustls::client::TlsStream,
@@ -38,6 +39,18 @@ impl Stream {
                 let mut byte = ReadBuf::new(&mut byte);
                 Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
             }
+        }
+    }
+}
+
+impl Stream {
+    /// True where the handshake has settled on HTTP/2: a server that knows nothing of ALPN speaks HTTP/1.1 (RFC 9113
+    /// section 3.2).
+    pub(super) fn has_agreed_on_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Alpn::of(stream.get_ref().1.alpn_protocol()) == Alpn::Http2,
         }
     }
 }

@@ -74,7 +74,7 @@ impl Upstream {
 
     pub(super) fn watch(&self, server: &Arc<Server>, check: &HealthCheck, runtime: &Handle) {
         let (upstream, settings) = (Arc::downgrade(&self.0), &self.0.settings);
-        runtime.spawn(check.clone().watch(upstream, server.clone(), settings.dns_refresh, settings.protocol));
+        runtime.spawn(check.clone().watch(upstream, server.clone(), settings.dns_refresh));
     }
 
     /// True when every server passes its checks and none is left out because of its answers.

@@ -48,6 +48,14 @@ pub(in crate::upstream) struct Failed {
     pub(in crate::upstream) error: UpstreamError,
     /// The server says that it has not looked at the request, whose body is here whole: it may be sent again.
     pub(in crate::upstream) unseen: Option<Option<SendBody>>,
+    /// It asks for this request over HTTP/1.1 (RFC 9113 section 7).
+    pub(in crate::upstream) needs_http1: bool,
+}
+
+impl Failed {
+    fn seen(error: UpstreamError) -> Self {
+        Self { error, unseen: None, needs_http1: false }
+    }
 }
 
 impl Exchange {
@@ -67,7 +75,7 @@ impl Exchange {
                 slot.give_up();
                 // Nothing was sent: the connection was going away, or had no numbers left.
                 let error = UpstreamError::with_source(UpstreamErrorKind::Refused, error);
-                Err(Failed { error, unseen: Some(body) })
+                Err(Failed { error, unseen: Some(body), needs_http1: false })
             }
         }
     }
@@ -80,7 +88,7 @@ impl Exchange {
     ) -> Poll<Result<Response<RecvStream>, Failed>> {
         if let Poll::Ready(Err(error)) = self.upload.poll(cx) {
             let error = UpstreamError::with_source(UpstreamErrorKind::Request, error);
-            return Poll::Ready(Err(Failed { error, unseen: None }));
+            return Poll::Ready(Err(Failed::seen(error)));
         }
         while let Poll::Ready(Some(interim)) = self.answer.poll_informational(cx) {
             // An error shows again below.
@@ -89,25 +97,27 @@ impl Exchange {
             if self.interim > MAX_INTERIM {
                 self.upload.stream.send_reset(Reason::ENHANCE_YOUR_CALM);
                 let error = UpstreamError::new(UpstreamErrorKind::InvalidResponse);
-                return Poll::Ready(Err(Failed { error, unseen: None }));
+                return Poll::Ready(Err(Failed::seen(error)));
             }
             let (parts, ()) = interim.into_parts();
             on_interim(parts.status, parts.headers);
         }
         Poll::Ready(match ready!(Pin::new(&mut self.answer).poll(cx)) {
             Ok(answer) if has_valid_values(answer.headers()) => Ok(answer),
-            Ok(_) => Err(Failed { error: UpstreamErrorKind::InvalidResponse.into(), unseen: None }),
+            Ok(_) => Err(Failed::seen(UpstreamErrorKind::InvalidResponse.into())),
             Err(error) => Err(self.failed(error)),
         })
     }
 
     fn failed(&mut self, error: h2::Error) -> Failed {
         let kind = before_head(&error);
-        let unseen = (kind == UpstreamErrorKind::Refused && !self.upload.began).then(|| self.upload.body.take());
+        let needs_http1 = error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED);
+        let is_unseen = kind == UpstreamErrorKind::Refused || needs_http1;
+        let unseen = (is_unseen && !self.upload.began).then(|| self.upload.body.take());
         if error.is_go_away() {
             self.slot.give_up();
         }
-        Failed { error: UpstreamError::with_source(kind, error), unseen }
+        Failed { error: UpstreamError::with_source(kind, error), unseen, needs_http1 }
     }
 
     /// What follows the head: the answer's body, and the rest of the request's where the origin did not wait for it.
