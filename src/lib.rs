@@ -69,6 +69,8 @@ pub mod concurrency;
 mod context;
 #[cfg(any(feature = "proxy", feature = "serve"))]
 mod date;
+#[cfg(any(feature = "proxy", feature = "serve"))]
+mod drain;
 mod future;
 mod gate;
 mod head;

@@ -41,7 +41,7 @@ impl fmt::Debug for Upgraded {
 }
 
 /// The client's side of a switch that its server makes by itself, in the extensions of the request that asks for it: once the
-/// answer is a 101, the connection is there.
+/// answer is a 101, the connection is there. Beside it goes a [`Drain`](crate::drain::Drain).
 #[derive(Clone)]
 pub(crate) struct Switching(Arc<Mutex<Option<Opening>>>);
 

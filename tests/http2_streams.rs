@@ -13,6 +13,7 @@ use http::{Method, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tower::Layer;
 use tower_gateway::proxy::ProxyService;
 use tower_gateway::serve::{Server, ServerHandle};
@@ -143,10 +144,10 @@ async fn no_other_tunnel_is_opened() {
 #[tokio::test]
 async fn a_tunnel_ends_when_either_side_leaves_and_at_the_latest_with_the_servers_grace() {
     let mut ends = RawOrigin::scripted(|mut connection| async move {
-        connection.head().await;
-        connection
-            .send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nbye")
-            .await;
+        let request = connection.head().await.unwrap();
+        let accept = derive_accept_key(field(&request, "sec-websocket-key").unwrap().as_bytes());
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+        connection.send(format!("{head}sec-websocket-accept: {accept}\r\n\r\nbye")).await;
     })
     .await;
     let server = proxy(ends.url());
@@ -164,6 +165,23 @@ async fn a_tunnel_ends_when_either_side_leaves_and_at_the_latest_with_the_server
     assert_eq!(answer.status(), 200);
     let drained = server.drain(SHORT).await;
     assert_eq!((drained.finished, drained.aborted), (0, 1));
+}
+
+#[tokio::test]
+async fn a_drain_tells_a_client_that_the_server_goes_away_and_its_answer_ends_the_tunnel() {
+    let server = proxy(format!("http://{}", echo().await));
+    let mut client = connect(&server).await;
+    let (answer, mut send) = open(&mut client, "websocket").await;
+    let mut body = answer.into_body();
+    send.send_data(text("hello"), false).unwrap();
+    assert_eq!(piece(&mut body).await, [&[0x81, 5], &b"hello"[..]].concat());
+    let drained = tokio::spawn(server.drain(PATIENCE * 2));
+    assert_eq!(piece(&mut body).await, [0x88, 2, 3, 0xe9][..]);
+    send.send_data(vec![0x88, 0x82, 0, 0, 0, 0, 3, 0xe9].into(), false).unwrap();
+    ends_now(&mut body).await;
+    send.send_data(Bytes::new(), true).unwrap();
+    let drained = tokio::time::timeout(PATIENCE, drained).await.expect("it waits for its grace").unwrap();
+    assert_eq!((drained.finished, drained.aborted), (1, 0));
 }
 
 #[tokio::test]

@@ -76,13 +76,17 @@ struct Example {
 
 impl Example {
     fn new(origin: SocketAddr, more: &str) -> Self {
+        Self::with_grace(origin, "300ms", more)
+    }
+
+    fn with_grace(origin: SocketAddr, grace: &str, more: &str) -> Self {
         let test = std::env::current_exe().unwrap();
         let binary = test.parent().and_then(Path::parent).unwrap().join("examples/gateway");
         assert!(binary.exists(), "no gateway to test: cargo build --example gateway");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gateway.toml");
         let config = format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nwrite_timeout = \"300ms\"\nshutdown_grace = \"300ms\"\n\
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nwrite_timeout = \"300ms\"\nshutdown_grace = \"{grace}\"\n\
              [upstreams.o]\nservers = [\"http://{origin}\"]\n[routes.all]\npath = \"/\"\nupstream = \"o\"\n{more}"
         );
         std::fs::write(&file, config).unwrap();
@@ -256,31 +260,101 @@ async fn silence_ends_a_tunnel_on_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_waits_for_a_tunnel_and_no_longer_than_its_grace() {
+async fn a_drain_tells_clients_that_the_server_goes_away_and_waits_no_longer_than_its_grace() {
     let gateway = InProcess::new(echo_server().await, Timeouts::default());
-    let (mut ends, mut stays) = (open(gateway.address()).await, open(gateway.address()).await);
+    let mut answers = open(gateway.address()).await;
+    // One that reads nothing, and so does not answer.
+    let mut silent = gateway.connect();
+    silent.write_all(HANDSHAKE.as_bytes()).unwrap();
+    head(&mut silent);
     let drained = tokio::spawn(gateway.handle.drain(SHORT * 3));
-    tokio::time::sleep(SHORT).await;
-    echoes(&mut stays, Message::text("while draining")).await;
-    ends.close(None).await.unwrap();
-    while next(&mut ends).await.is_some() {}
-    drop(ends);
+    is_told(&mut answers).await;
+    drop(answers);
     let drained = drained.await.unwrap();
     assert_eq!((drained.finished, drained.aborted), (1, 1));
-    assert!(matches!(next(&mut stays).await, None | Some(Err(_))));
+    let mut told = Vec::new();
+    let _ = silent.read_to_end(&mut told);
+    assert_eq!(told, [0x88, 2, 3, 0xe9]);
+}
+
+/// The client is told that the server goes away, and sees the end once it has answered.
+async fn is_told(socket: &mut Socket) {
+    match next(socket).await {
+        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(frame.code, CloseCode::Away),
+        other => panic!("{other:?}"),
+    }
+    assert!(next(socket).await.is_none());
+}
+
+/// Tells of every Close frame that came to it, and what came before.
+async fn telling_server() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<Message>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut socket = accept_async_with_config(stream, None).await.unwrap();
+                while let Some(Ok(message)) = socket.next().await {
+                    let _ = tell.send(message);
+                }
+            });
+        }
+    });
+    (address, told)
+}
+
+async fn terminate(example: &mut Example) {
+    let kill = Command::new("kill").arg(example.process.id().to_string()).status();
+    assert!(kill.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_stops_within_its_grace_with_a_tunnel_open() {
-    let mut example = Example::new(echo_server().await, "");
-    let mut socket = open(example.address).await;
+async fn the_example_tells_both_sides_when_it_stops_and_then_needs_no_grace() {
+    let (origin, mut told) = telling_server().await;
+    let mut example = Example::with_grace(origin, "30s", "");
+    let mut sockets = [open(example.address).await, open(example.address).await];
+    for socket in &mut sockets {
+        socket.send(Message::text("before")).await.unwrap();
+        assert_eq!(told.recv().await, Some(Message::text("before")));
+    }
     let asked = Instant::now();
-    let kill = Command::new("kill").arg(example.process.id().to_string()).status();
-    assert!(kill.unwrap().success());
-    assert!(matches!(next(&mut socket).await, None | Some(Err(_))));
-    assert!(asked.elapsed() >= SHORT, "cut before its grace");
+    terminate(&mut example).await;
+    for socket in &mut sockets {
+        // What is said before the client has read that it is the end arrives.
+        socket.send(Message::text("last")).await.unwrap();
+        is_told(socket).await;
+    }
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        heard.push(tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap());
+    }
+    let away = |message: &&Message| matches!(message, Message::Close(Some(frame)) if frame.code == CloseCode::Away);
+    assert_eq!((heard.iter().filter(|message| message.is_text()).count(), heard.iter().filter(away).count()), (2, 2));
+    assert!(example.process.wait().unwrap().success());
+    assert!(asked.elapsed() < PATIENCE, "it waited for its grace");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_stops_within_its_grace_though_a_client_does_not_answer() {
+    let (origin, mut told) = telling_server().await;
+    let mut example = Example::with_grace(origin, "600ms", "");
+    let mut silent = connect(example.address);
+    silent.write_all(HANDSHAKE.as_bytes()).unwrap();
+    head(&mut silent);
+    let asked = Instant::now();
+    terminate(&mut example).await;
+    // The origin is told for it.
+    let close = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert!(matches!(close, Message::Close(Some(frame)) if frame.code == CloseCode::Away));
+    assert!(asked.elapsed() >= SHORT, "the client was given no time");
     example.process.wait().unwrap();
+    assert!(asked.elapsed() >= SHORT * 2, "cut before its grace");
     assert!(asked.elapsed() < PATIENCE);
+    let mut bytes = Vec::new();
+    let _ = silent.read_to_end(&mut bytes);
+    assert_eq!(bytes, [0x88, 2, 3, 0xe9]);
 }
 
 // === Raw sockets ===
@@ -438,6 +512,21 @@ async fn a_101_that_was_not_asked_for_is_a_502() {
     {
         let (_, answered) = exchange(request.to_owned(), answer).await;
         assert_eq!(status(&answered), "502", "{request}{answer}");
+        assert!(answered.contains("\"error\":\"upstream_invalid_response\""));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_101_that_does_not_answer_the_key_is_a_502() {
+    const NONE: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    const OTHER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOp=\r\n\r\n";
+    const TWO: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    for answer in [NONE, OTHER, TWO] {
+        let (_, answered) = exchange(HANDSHAKE.to_owned(), answer).await;
+        assert_eq!(status(&answered), "502", "{answer}");
         assert!(answered.contains("\"error\":\"upstream_invalid_response\""));
     }
 }

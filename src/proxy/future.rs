@@ -19,7 +19,7 @@ use super::error::rejection;
 use super::fields::strip_known_hop_by_hop;
 use super::service::Settings;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
-use super::upgrade::{ClientSide, switch};
+use super::upgrade::{Asked, switch};
 use crate::body::ResponseBody;
 use crate::date;
 use crate::known::Known;
@@ -55,8 +55,8 @@ pin_project! {
 struct Exchange {
     settings: Arc<Settings>,
     context: Option<RequestContext>,
-    /// The client's side, where it asked to switch protocols.
-    switching: Option<ClientSide>,
+    /// The handshake, where the client asks to switch protocols.
+    switching: Option<Box<Asked>>,
     start: Instant,
     /// Its future has been polled.
     began: bool,
@@ -79,7 +79,7 @@ where
     pub(super) fn start(
         settings: Arc<Settings>,
         context: Option<RequestContext>,
-        switching: Option<ClientSide>,
+        switching: Option<Box<Asked>>,
         parts: request::Parts,
         body: B,
         client: &mut C,
@@ -155,8 +155,8 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 impl Exchange {
     fn pass_on<R>(&mut self, mut response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(client) = self.switching.take()
-            && switch(client, &mut response, self.settings.timeouts.upgrade_idle)
+            && let Some(asked) = self.switching.take()
+            && switch(*asked, &mut response, self.settings.timeouts.upgrade_idle)
         {
             return response.map(|body| ResponseBody::inner(ProxyBody::new(body, None, None, None)));
         }

@@ -41,11 +41,16 @@
 //!
 //! A GET with `Upgrade: websocket` (RFC 6455) is passed on as one, where the server is hyper's or built on it (axum, this
 //! crate's own): its [`OnUpgrade`](hyper::upgrade::OnUpgrade) is among the request's extensions. When the origin agrees
-//! with a 101, the two connections become a tunnel, whose bytes the proxy does not look into: with back-pressure both ways,
-//! at most 16 KiB waiting each way, ends passed on, and no timeout but [`Timeouts::upgrade_idle`]. It runs as a task of
+//! with a 101, the two connections become a tunnel: with back-pressure both ways, at most 16 KiB waiting each way, ends passed
+//! on, and no timeout but [`Timeouts::upgrade_idle`]. Of its bytes the proxy looks at the heads of frames alone. It runs as a task of
 //! its own, and until its end holds the client's place in the server's limits and the origin's connection. Any other answer
 //! of the origin's is an answer like all others. Every other `Upgrade` is removed, so that nothing (h2c) tunnels past
-//! the rules; a 101 that was not asked for is a 502.
+//! the rules; a 101 that was not asked for is a 502, and so is one whose `Sec-WebSocket-Accept` does not answer the key.
+//!
+//! When this crate's own [`Server`](crate::serve::Server) begins to [stop](crate::serve::ServerHandle::drain), the client is
+//! told so where the next frame would begin: a Close frame with 1001 (going away, section 7.4.1). What it sends until it has
+//! answered still reaches the origin; one that does not answer within a second, or within half of the grace, is spoken for:
+//! the origin is sent the same. When both have answered the tunnel ends, and in any case with the grace.
 //!
 //! # Readiness
 //!
@@ -55,7 +60,9 @@ mod body;
 mod error;
 pub(crate) mod fields;
 mod forwarding;
+mod frames;
 mod future;
+mod handshake;
 mod path;
 mod request;
 mod service;

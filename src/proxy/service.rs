@@ -212,13 +212,13 @@ where
         if let Some(answer) = final_recipient(&mut parts) {
             return ProxyFuture::answered(answer);
         }
-        let switching = upgrade::asked_for(&mut parts, !body.is_end_stream());
+        let mut switching = upgrade::asked_for(&mut parts, !body.is_end_stream());
         if let Err(rejection) = prepare(&self.settings, &mut parts, context.as_ref()) {
             let head = Head::from(&parts);
             return ProxyFuture::answered(self.settings.gate.answer(head, context.as_ref(), rejection));
         }
-        if switching.is_some() {
-            upgrade::ask(&mut parts);
+        if let Some(asked) = &mut switching {
+            asked.ask(&mut parts);
         }
         ProxyFuture::start(self.settings.clone(), context, switching, parts, body, &mut self.client)
     }

@@ -11,7 +11,9 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::frames::Frames;
 use super::timeouts::{Timer, deadline};
+use crate::random::random;
 
 /// How much is read at once, and so the most that waits in either direction for a side that does not read.
 const PIECE: usize = 16 << 10;
@@ -19,28 +21,56 @@ const PIECE: usize = 16 << 10;
 /// How many pieces go one way before it is the other way's turn.
 const ROUND: usize = 8;
 
+/// How long a client may take to answer a Close frame before the origin is told without it, and both sides to close what
+/// has nothing left to say.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 pin_project! {
     /// Ready when both sides have ended, one of them has failed, or nothing has come from either for `idle`. Dropping it
     /// closes both. One side that ends is told to the other, which may go on (RFC 9110 section 9.3.6 has it so for
     /// CONNECT).
     pub(super) struct Tunnel<A, B> {
         #[pin]
-        a: A,
+        client: A,
         #[pin]
-        b: B,
-        a_to_b: Flow,
-        b_to_a: Flow,
+        origin: B,
+        there: Flow,
+        back: Flow,
         idle: Option<Duration>,
         moved: Instant,
+        leaving: Option<Leaving>,
         #[pin]
         timer: Timer,
     }
 }
 
+/// The tunnel is to come to its end.
+#[derive(Debug)]
+struct Leaving {
+    /// When the origin is told, though the client has not answered.
+    tell_origin: Instant,
+    /// Until when the two may close, that have said all they had to say.
+    linger: Option<Instant>,
+}
+
 impl<A, B> Tunnel<A, B> {
-    pub(super) fn new(a: A, b: B, idle: Option<Duration>) -> Self {
-        let (a_to_b, b_to_a) = (Flow::default(), Flow::default());
-        Self { a, b, a_to_b, b_to_a, idle, moved: Instant::now(), timer: Timer::default() }
+    pub(super) fn new(client: A, origin: B, idle: Option<Duration>) -> Self {
+        let (there, back) = (Flow::new(Frames::of_client()), Flow::new(Frames::of_server()));
+        Self { client, origin, there, back, idle, moved: Instant::now(), leaving: None, timer: Timer::default() }
+    }
+
+    /// Tells the client that this server goes away, which has time until then. The origin hears of it from the client, whose
+    /// answer passes as all that it sends; or from here, when there is none.
+    pub(super) fn leave(self: Pin<&mut Self>, until: Instant) {
+        let this = self.project();
+        let now = Instant::now();
+        let patience = PATIENCE.min(until.saturating_duration_since(now) / 2);
+        // Whoever closes already is left to it.
+        if !this.there.frames.has_closed() {
+            this.back.farewell = Farewell::Due;
+        }
+        this.there.farewell = Farewell::AtEnd;
+        *this.leaving = Some(Leaving { tell_origin: now + patience, linger: None });
     }
 }
 
@@ -53,27 +83,69 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let before = this.a_to_b.moved + this.b_to_a.moved;
-        let there = this.a_to_b.poll(this.a.as_mut(), this.b.as_mut(), cx);
-        let back = this.b_to_a.poll(this.b, this.a, cx);
-        match (there, back) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(()),
-            // What a side that has failed did not take can be given to nobody.
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(()),
-            _ => {}
-        }
-        if this.a_to_b.moved + this.b_to_a.moved != before {
-            *this.moved = Instant::now();
-        }
-        match deadline(*this.moved, *this.idle) {
-            Some(deadline) => this.timer.poll_until(cx, deadline),
-            None => Poll::Pending,
+        loop {
+            let before = this.there.moved + this.back.moved;
+            let there = this.there.poll(this.client.as_mut(), this.origin.as_mut(), cx);
+            let back = this.back.poll(this.origin.as_mut(), this.client.as_mut(), cx);
+            let have_ended = match (there, back) {
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => true,
+                // What a side that has failed did not take can be given to nobody.
+                (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(()),
+                _ => false,
+            };
+            if this.there.moved + this.back.moved != before {
+                *this.moved = Instant::now();
+            }
+            let mut next = deadline(*this.moved, *this.idle);
+            match this.leaving {
+                None if have_ended => return Poll::Ready(()),
+                None => {}
+                Some(leaving) if have_ended => {
+                    let (client, origin) = (poll_end(this.client.as_mut(), cx), poll_end(this.origin.as_mut(), cx));
+                    if client.is_ready() && origin.is_ready() {
+                        return Poll::Ready(());
+                    }
+                    next = Some(*leaving.linger.get_or_insert_with(|| Instant::now() + PATIENCE));
+                }
+                Some(_) if this.there.is_over() && this.back.is_over() => {
+                    let news = this.there.end() | this.back.end();
+                    if news {
+                        continue;
+                    }
+                }
+                Some(leaving) if this.there.farewell == Farewell::AtEnd => {
+                    let at = leaving.tell_origin;
+                    if this.timer.as_mut().poll_until(cx, at).is_ready() {
+                        this.there.farewell = Farewell::Due;
+                        continue;
+                    }
+                    next = next.filter(|next| *next < at);
+                }
+                Some(_) => {}
+            }
+            return match next {
+                Some(deadline) => this.timer.as_mut().poll_until(cx, deadline),
+                None => Poll::Pending,
+            };
         }
     }
 }
 
+/// Reads, for nobody, until there is no more.
+fn poll_end<R: AsyncRead + ?Sized>(mut reader: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<()> {
+    for _ in 0..ROUND {
+        let mut piece = [MaybeUninit::uninit(); 1 << 10];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        if ready!(reader.as_mut().poll_read(cx, &mut piece)).is_err() || piece.filled().is_empty() {
+            return Poll::Ready(());
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
 /// One direction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Flow {
     /// What was read and is not written yet. Empty, and without memory, while the writer keeps up.
     left: Vec<u8>,
@@ -82,18 +154,52 @@ struct Flow {
     moved: u64,
     unflushed: bool,
     stage: Stage,
+    frames: Frames,
+    farewell: Farewell,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 enum Stage {
     #[default]
     Open,
-    /// The reader's side has ended; the writer is to be told.
+    /// Nothing more passes; the writer is to be told.
     Ending,
     Ended,
 }
 
+/// Whether the writer is told that this is the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Farewell {
+    #[default]
+    None,
+    /// When the reader ends without having said so itself.
+    AtEnd,
+    /// As soon as no frame is on its way.
+    Due,
+    /// It was told, and nothing more passes.
+    Said,
+}
+
 impl Flow {
+    fn new(frames: Frames) -> Self {
+        let (stage, farewell) = (Stage::default(), Farewell::default());
+        Self { left: Vec::new(), written: 0, moved: 0, unflushed: false, stage, frames, farewell }
+    }
+
+    /// True when the reader has said that it is the end, or has ended.
+    fn is_over(&self) -> bool {
+        self.frames.has_closed() || self.stage != Stage::Open
+    }
+
+    /// Reads no more. False when that was so already.
+    fn end(&mut self) -> bool {
+        let is_open = self.stage == Stage::Open;
+        if is_open {
+            self.stage = Stage::Ending;
+        }
+        is_open
+    }
+
     /// Ready when the reader has ended and the writer knows.
     fn poll<R, W>(
         &mut self,
@@ -106,6 +212,9 @@ impl Flow {
         W: AsyncWrite + ?Sized,
     {
         for _ in 0..ROUND {
+            if self.farewell == Farewell::Due {
+                self.say_farewell();
+            }
             ready!(self.poll_write_left(writer.as_mut(), cx))?;
             match self.stage {
                 Stage::Open => {}
@@ -119,8 +228,13 @@ impl Flow {
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
             match reader.as_mut().poll_read(cx, &mut piece)? {
-                Poll::Ready(()) if piece.filled().is_empty() => self.stage = Stage::Ending,
-                Poll::Ready(()) => self.pass_on(piece.filled(), writer.as_mut(), cx)?,
+                Poll::Ready(()) if piece.filled().is_empty() => {
+                    if self.farewell == Farewell::AtEnd {
+                        self.say_farewell();
+                    }
+                    self.stage = Stage::Ending;
+                }
+                Poll::Ready(()) => self.take(piece.filled(), writer.as_mut(), cx)?,
                 Poll::Pending => {
                     self.left = Vec::new();
                     if self.unflushed {
@@ -133,6 +247,41 @@ impl Flow {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Tells the writer, unless a frame is on its way or was the last.
+    fn say_farewell(&mut self) {
+        if self.frames.is_between() {
+            self.farewell = Farewell::Said;
+            let [mask @ .., _, _, _, _] = random().to_ne_bytes();
+            self.left.extend(self.frames.going_away(mask));
+            self.unflushed = true;
+        }
+    }
+
+    /// Passes on what was read, as far as there is anything to be passed on.
+    fn take<W>(&mut self, piece: &[u8], writer: Pin<&mut W>, cx: &mut Context<'_>) -> io::Result<()>
+    where
+        W: AsyncWrite + ?Sized,
+    {
+        match self.farewell {
+            Farewell::None | Farewell::AtEnd => {
+                self.frames.follow(piece);
+                self.pass_on(piece, writer, cx)
+            }
+            Farewell::Due => {
+                let end = self.frames.follow_to_end(piece);
+                self.pass_on(&piece[..end], writer, cx)?;
+                self.say_farewell();
+                self.frames.follow(&piece[end..]);
+                Ok(())
+            }
+            Farewell::Said => {
+                self.moved += piece.len() as u64;
+                self.frames.follow(piece);
+                Ok(())
+            }
+        }
     }
 
     /// Writes `piece` as far as the writer takes it, and keeps the rest.
@@ -246,5 +395,135 @@ mod tests {
         let mut rest = Vec::new();
         left.read_to_end(&mut rest).await.unwrap();
         assert_eq!(rest, b"yyy");
+    }
+
+    // === A server that goes away ===
+
+    const TEXT_BY_CLIENT: &[u8] = &[0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    const TEXT_BY_SERVER: &[u8] = &[0x81, 2, b'y', b'o'];
+    const AWAY_BY_SERVER: &[u8] = &[0x88, 2, 3, 0xe9];
+    const AWAY_BY_CLIENT: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 3, 0xe9];
+    const GRACE: Duration = Duration::from_secs(30);
+
+    /// A tunnel that is told to leave once `leave` is.
+    fn leaving_tunnel() -> (DuplexStream, DuplexStream, tokio::sync::oneshot::Sender<()>, JoinHandle<()>) {
+        let ((left, client), (right, origin)) = (duplex(1 << 16), duplex(1 << 16));
+        let (leave, told) = tokio::sync::oneshot::channel();
+        let tunnel = tokio::spawn(async move {
+            let mut tunnel = std::pin::pin!(Tunnel::new(client, origin, Some(HOUR)));
+            tokio::select! {
+                () = tunnel.as_mut() => return,
+                _ = told => tunnel.as_mut().leave(Instant::now() + GRACE),
+            }
+            tunnel.await;
+        });
+        (left, right, leave, tunnel)
+    }
+
+    async fn read(stream: &mut DuplexStream, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        tokio::time::timeout(HOUR / 2, stream.read_exact(&mut bytes)).await.expect("nothing came").unwrap();
+        bytes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_told_and_its_answer_ends_both_sides() {
+        let (mut client, mut origin, leave, tunnel) = leaving_tunnel();
+        origin.write_all(TEXT_BY_SERVER).await.unwrap();
+        assert_eq!(read(&mut client, 4).await, TEXT_BY_SERVER);
+        leave.send(()).unwrap();
+        assert_eq!(read(&mut client, 4).await, AWAY_BY_SERVER);
+        // What it had on its way arrives, and so does its answer.
+        client.write_all(&[TEXT_BY_CLIENT, AWAY_BY_CLIENT].concat()).await.unwrap();
+        assert_eq!(read(&mut origin, 16).await, [TEXT_BY_CLIENT, AWAY_BY_CLIENT].concat());
+        // What the origin says before its own is for nobody: no frame follows a Close.
+        origin.write_all(&[TEXT_BY_SERVER, AWAY_BY_SERVER].concat()).await.unwrap();
+        let since = Instant::now();
+        let (mut at_client, mut at_origin) = (Vec::new(), Vec::new());
+        client.read_to_end(&mut at_client).await.unwrap();
+        origin.read_to_end(&mut at_origin).await.unwrap();
+        assert!(at_client.is_empty() && at_origin.is_empty(), "{at_client:?} {at_origin:?}");
+        drop((client, origin));
+        tunnel.await.unwrap();
+        assert!(since.elapsed() < PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_on_its_way_is_let_through_first() {
+        let (mut client, mut origin, leave, _tunnel) = leaving_tunnel();
+        origin.write_all(&[0x82, 126, 1, 0]).await.unwrap();
+        origin.write_all(&[7; 100]).await.unwrap();
+        read(&mut client, 104).await;
+        leave.send(()).unwrap();
+        tokio::time::sleep(GRACE / 3).await;
+        origin.write_all(&[[7; 156].as_slice(), TEXT_BY_SERVER].concat()).await.unwrap();
+        assert_eq!(read(&mut client, 160).await, [[7; 156].as_slice(), AWAY_BY_SERVER].concat());
+        client.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_is_told_for_a_client_that_does_not_answer_or_is_gone() {
+        for ends in [false, true] {
+            let (mut client, mut origin, leave, tunnel) = leaving_tunnel();
+            leave.send(()).unwrap();
+            assert_eq!(read(&mut client, 4).await, AWAY_BY_SERVER);
+            let since = Instant::now();
+            if ends {
+                client.shutdown().await.unwrap();
+            }
+            let close = read(&mut origin, 8).await;
+            assert_eq!(&close[..2], [0x88, 0x82]);
+            assert_eq!([close[6] ^ close[2], close[7] ^ close[3]], 1001_u16.to_be_bytes());
+            assert_eq!(since.elapsed(), if ends { Duration::ZERO } else { PATIENCE });
+            origin.write_all(AWAY_BY_SERVER).await.unwrap();
+            drop(origin);
+            // Its answer is still awaited, and no longer than the server goes on.
+            tokio::time::sleep(PATIENCE).await;
+            assert_eq!(tunnel.is_finished(), ends);
+            drop(client);
+            tunnel.await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_closing_already_is_told_nothing() {
+        let (mut client, mut origin, leave, tunnel) = leaving_tunnel();
+        let close = [0x88, 0x82, 0, 0, 0, 0, 3, 0xe8];
+        client.write_all(&close).await.unwrap();
+        assert_eq!(read(&mut origin, 8).await, close);
+        leave.send(()).unwrap();
+        tokio::time::sleep(PATIENCE * 2).await;
+        origin.write_all(&[TEXT_BY_SERVER, &[0x88, 2, 3, 0xe8]].concat()).await.unwrap();
+        drop(origin);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, [TEXT_BY_SERVER, &[0x88, 2, 3, 0xe8]].concat());
+        drop(client);
+        tunnel.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_put_into_what_is_no_frames() {
+        let (mut client, mut origin, leave, _tunnel) = leaving_tunnel();
+        origin.write_all(b"other").await.unwrap();
+        client.write_all(b"words").await.unwrap();
+        assert_eq!((read(&mut client, 5).await, read(&mut origin, 5).await), (b"other".to_vec(), b"words".to_vec()));
+        leave.send(()).unwrap();
+        tokio::time::sleep(PATIENCE * 2).await;
+        origin.write_all(b" things").await.unwrap();
+        client.write_all(b" again").await.unwrap();
+        assert_eq!(read(&mut client, 7).await, b" things");
+        assert_eq!(read(&mut origin, 6).await, b" again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_that_have_closed_and_do_not_leave_are_left() {
+        let (mut client, mut origin, leave, tunnel) = leaving_tunnel();
+        leave.send(()).unwrap();
+        client.write_all(AWAY_BY_CLIENT).await.unwrap();
+        origin.write_all(AWAY_BY_SERVER).await.unwrap();
+        tunnel.await.unwrap();
+        assert_eq!(read(&mut origin, 8).await, AWAY_BY_CLIENT);
+        assert_eq!(read(&mut client, 4).await, AWAY_BY_SERVER);
     }
 }

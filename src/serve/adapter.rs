@@ -37,12 +37,13 @@ where
     type Error = Infallible;
     type Future = Answering<Oneshot<S, Request<ServeBody>>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let takes_interim = request.version() == Version::HTTP_11;
         let number = self.signals.request_began(!request.body().is_end_stream(), takes_interim);
         let may_end_with_connection = request.version() == Version::HTTP_10 && request.method() != Method::HEAD;
         if let Some(upgrade) = request.extensions().get::<OnUpgrade>() {
             self.signals.upgrade_offered(upgrade);
+            request.extensions_mut().insert(self.signals.counters().drain.watch());
         }
         let origin = Origin { signals: self.signals.clone(), may_end_with_connection };
 

@@ -1,6 +1,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::drain::Drain;
 
 /// A count that one worker writes and anyone reads.
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ pub(super) struct Counters {
 pub(super) struct DrainState {
     pub(super) draining: AtomicBool,
     pub(super) aborting: AtomicBool,
+    /// Until when what is open may go on, once it is known: for what is no connection's own.
+    pub(super) until: watch::Sender<Option<Instant>>,
     /// Told when the last connection has closed while draining.
     pub(super) emptied: Notify,
     pub(super) finished: Count,
@@ -47,6 +52,11 @@ pub(super) struct DrainState {
 impl DrainState {
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// For what outlives its request.
+    pub(super) fn watch(&self) -> Drain {
+        Drain::new(self.until.subscribe())
     }
 }
 

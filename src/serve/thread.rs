@@ -87,6 +87,7 @@ impl Seed {
             // The sender lives as long as `control`, so this ends with a deadline.
             let _ = deadline.wait_for(Option::is_some).await;
             counters.drain.draining.store(true, Relaxed);
+            counters.drain.until.send_replace(*deadline.borrow());
             drain.notify_waiters();
             for accept in accepts {
                 // Nothing in it panics; if it did, its listener would be closed all the same.

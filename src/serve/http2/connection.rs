@@ -260,6 +260,7 @@ where
             // What the client sends is for the other end.
             let (switching, opened) = Switching::new();
             parts.extensions.insert(switching);
+            parts.extensions.insert(keeper.signals.counters().drain.watch());
             line.switch = Some((incoming, opened));
             ServeBody::none()
         } else if has_ended {
