@@ -84,6 +84,8 @@ mod future;
 mod handle;
 mod key;
 mod layer;
+mod lookup;
+mod origin;
 mod plan;
 mod policy;
 mod purge;
@@ -93,6 +95,7 @@ mod status;
 pub mod store;
 mod stream;
 mod uncacheable;
+mod waiting;
 
 pub use self::body::CacheBody;
 pub use self::future::CacheFuture;

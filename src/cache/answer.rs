@@ -1,19 +1,21 @@
 //! Answers from what is stored, or is just being stored.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Response, StatusCode, response};
+use http::{Response, StatusCode};
 
 use super::ask::Ask;
 use super::body::CacheBody;
-use super::entry::{StoredBody, StoredHead, Teller};
+use super::entry::{Record, StoredBody, StoredHead, Teller};
 use super::found::{Found, FoundBody};
 use super::policy::conditional::{self, NOT_IN_A_304};
 use super::policy::range::{self, Answer};
 use super::settings::Settings;
 use super::status::{self, CACHE_STATUS, Handling};
+use super::stream::Stream;
 use crate::body::ResponseBody;
 use crate::{CacheOutcome, Head, Reason, Rejection, RequestContext};
 
@@ -42,57 +44,94 @@ impl<St> Settings<St> {
         self.shared.counters.count(outcome);
     }
 
+    /// The answer that a fresh response of `record` is, if there is one. It needs nothing of the request but to look at it.
+    pub(super) fn hit<R>(
+        &self,
+        record: &Record,
+        ask: &Ask,
+        request: &HeaderMap,
+        context: Option<&RequestContext>,
+    ) -> Option<Response<Body<R>>> {
+        let (entry, age) = self.fresh(record, ask, request)?;
+        self.note(context, CacheOutcome::Hit);
+        Some(self.stored(&entry.head, &entry.body, ask, request, age, Handling::of(CacheOutcome::Hit)))
+    }
+
     /// The answer that `found` is to this request. `None` when it can no longer be read from its beginning.
     pub(super) fn answer<'a, R>(
         &self,
-        found: Found,
+        found: &Found,
         ask: &'a Ask,
         request: &HeaderMap,
         age: u64,
-        mut handling: Handling<'a>,
+        handling: Handling<'a>,
     ) -> Option<Response<Body<R>>> {
-        let (head, body) = (&*found.head, found.body);
-        let arriving = match &body {
-            FoundBody::Arriving(stream) if !ask.is_head => Some(stream.reader()?),
-            _ => None,
+        let outcome = handling.outcome;
+        let response = match &found.body {
+            FoundBody::Stored(body) => self.stored(&found.head, body, ask, request, age, handling),
+            FoundBody::Arriving(stream) => self.arriving(&found.head, stream, ask, request, age, handling)?,
         };
-        let terms = &head.terms;
-        handling.ttl = Some(i64::try_from(terms.lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(age));
+        self.note(ask.context.as_ref(), outcome);
+        Some(response)
+    }
+
+    fn stored<'a, R>(
+        &self,
+        head: &StoredHead,
+        body: &StoredBody,
+        ask: &'a Ask,
+        request: &HeaderMap,
+        age: u64,
+        handling: Handling<'a>,
+    ) -> Response<Body<R>> {
+        let mut headers = self.fields(head, ask, age, handling);
+        if spares_content(head, ask, request) {
+            return not_modified(headers);
+        }
+        if let Some(wanted) = ask.range
+            && conditional::range_applies(request, &head.headers)
+            && let Some((status, partial)) = ranged(&mut headers, head, body, wanted)
+        {
+            return response(status, headers, partial);
+        }
+        if ask.is_head {
+            if !headers.contains_key(CONTENT_LENGTH) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
+            }
+            return response(head.status, headers, CacheBody::nothing());
+        }
+        response(head.status, headers, CacheBody::stored(body.clone()))
+    }
+
+    fn arriving<'a, R>(
+        &self,
+        head: &StoredHead,
+        stream: &Arc<Stream>,
+        ask: &'a Ask,
+        request: &HeaderMap,
+        age: u64,
+        handling: Handling<'a>,
+    ) -> Option<Response<Body<R>>> {
+        let reader = if ask.is_head { None } else { Some(stream.reader()?) };
+        let headers = self.fields(head, ask, age, handling);
+        if spares_content(head, ask, request) {
+            return Some(not_modified(headers));
+        }
+        Some(response(head.status, headers, reader.map_or_else(CacheBody::nothing, CacheBody::arriving)))
+    }
+
+    /// The fields of what is stored, and those that tell of the cache.
+    fn fields<'a>(&self, head: &StoredHead, ask: &'a Ask, age: u64, mut handling: Handling<'a>) -> HeaderMap {
+        handling.ttl = Some(i64::try_from(head.terms.lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(age));
         handling.key = self.shows_key.then(|| ask.key.as_str());
-        self.note(ask.context.as_ref(), handling.outcome);
         let write = |headers: &mut HeaderMap| {
             headers.insert(AGE, status::number(age));
             handling.describe(headers, &self.name, self.x_cache, head.has_status);
         };
-        let mut parts = Response::new(()).into_parts().0;
-        parts.status = head.status;
-        parts.headers = match handling.is_hit_alone() {
+        match handling.is_hit_alone() {
             true => head.fields_of_a_hit(age, &Teller { name: &self.name, x_cache: self.x_cache }, write),
             false => head.fields_with(write),
-        };
-
-        if ask.if_modified
-            && conditional::is_not_modified(request, head.status, &head.headers, head.times.received_date)
-        {
-            return Some(not_modified(parts));
         }
-        let body = match (arriving, body) {
-            (Some(reader), _) => CacheBody::arriving(reader),
-            (None, FoundBody::Arriving(_)) => CacheBody::nothing(),
-            (None, FoundBody::Stored(body)) => {
-                if let Some(wanted) = ask.range
-                    && conditional::range_applies(request, &head.headers)
-                    && let Some(partial) = ranged(&mut parts, head, &body, wanted)
-                {
-                    return Some(Response::from_parts(parts, ResponseBody::inner(partial)));
-                }
-                if ask.is_head && !parts.headers.contains_key(CONTENT_LENGTH) {
-                    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length));
-                }
-                if ask.is_head { CacheBody::nothing() } else { CacheBody::stored(body) }
-            }
-        };
-        Some(Response::from_parts(parts, ResponseBody::inner(body)))
     }
 
     /// The age of a stored response, by which it is decided about. One that a purge has made stale is at its end at least.
@@ -112,21 +151,33 @@ pub(super) fn not_cached() -> Rejection {
     Rejection::new("cache", Reason::Other("not_cached")).status(StatusCode::GATEWAY_TIMEOUT)
 }
 
-fn not_modified<R>(mut parts: response::Parts) -> Response<Body<R>> {
+/// True when the client has what is stored already.
+fn spares_content(head: &StoredHead, ask: &Ask, request: &HeaderMap) -> bool {
+    ask.if_modified && conditional::is_not_modified(request, head.status, &head.headers, head.times.received_date)
+}
+
+fn not_modified<R>(mut headers: HeaderMap) -> Response<Body<R>> {
     for name in &NOT_IN_A_304 {
-        parts.headers.remove(name);
+        headers.remove(name);
     }
-    parts.status = StatusCode::NOT_MODIFIED;
-    Response::from_parts(parts, ResponseBody::default())
+    let mut response = Response::new(ResponseBody::default());
+    (*response.status_mut(), *response.headers_mut()) = (StatusCode::NOT_MODIFIED, headers);
+    response
+}
+
+fn response<R>(status: StatusCode, headers: HeaderMap, body: CacheBody<R>) -> Response<Body<R>> {
+    let mut response = Response::new(ResponseBody::inner(body));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
 }
 
 /// What a range of a stored response is. `None` for what has no ranges: anything but a 200 or a part.
 fn ranged<R>(
-    parts: &mut response::Parts,
+    headers: &mut HeaderMap,
     head: &StoredHead,
     body: &StoredBody,
     wanted: range::Wanted,
-) -> Option<CacheBody<R>> {
+) -> Option<(StatusCode, CacheBody<R>)> {
     let (answer, first, total) = match &head.part {
         Some(part) => (range::within_part(wanted, part), part.first, part.total),
         None if head.status == StatusCode::OK => (range::within(wanted, body.length), 0, Some(body.length)),
@@ -136,7 +187,7 @@ fn ranged<R>(
     let (status, content_range, length, body) = match answer {
         Answer::Unknown => return None,
         Answer::Unsatisfiable => {
-            parts.headers.remove(CONTENT_TYPE);
+            headers.remove(CONTENT_TYPE);
             (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{total_text}"), 0, CacheBody::part(body, 0..0))
         }
         Answer::Bytes(bytes) => {
@@ -146,13 +197,12 @@ fn ranged<R>(
             (StatusCode::PARTIAL_CONTENT, content_range, length, CacheBody::part(body, within))
         }
     };
-    parts.status = status;
-    parts.headers.remove(ACCEPT_RANGES);
-    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.remove(ACCEPT_RANGES);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(content_range)) {
-        parts.headers.insert(CONTENT_RANGE, value);
+        headers.insert(CONTENT_RANGE, value);
     }
-    Some(body)
+    Some((status, body))
 }
 
 /// The fields by which an answer that is passed on tells of the cache.

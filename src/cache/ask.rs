@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request};
 
@@ -22,9 +22,9 @@ pub(super) enum Class {
     /// It goes on to the origin and nothing is stored.
     Bypass,
     /// It may change what is stored.
-    Unsafe(Ask),
+    Unsafe,
     /// It may be answered from the store.
-    Lookup(Ask),
+    Lookup,
 }
 
 /// A request, as the cache sees it.
@@ -44,65 +44,80 @@ pub(super) struct Ask {
     pub(super) now: Instant,
 }
 
-impl Class {
-    pub(super) fn of<St, B>(settings: &Settings<St>, request: &Request<B>) -> Self {
-        let (headers, has) = (request.headers(), Present::of(request.headers()));
-        if !settings.gate.applies(request) || has.switches_protocols() {
-            return Self::Untouched;
+/// A request, before it is known what the cache has to do with it.
+pub(super) struct Seen<'a> {
+    head: Head<'a>,
+    pub(super) context: Option<&'a RequestContext>,
+    present: Present<'a>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn of<B>(request: &'a Request<B>) -> Self {
+        let context = request.extensions().get();
+        Self { head: Head::of(request), context, present: Present::of(request.headers()) }
+    }
+
+    pub(super) fn class<St>(&self, settings: &Settings<St>) -> Class {
+        let method = self.head.method();
+        if *method == Method::CONNECT || self.present.switches_protocols() {
+            return Class::Untouched;
         }
-        let method = request.method();
-        if *method == Method::CONNECT {
-            return Self::Untouched;
+        let is_safe = invalidation::is_safe(method);
+        if is_safe && self.subject(settings).is_none() {
+            return Class::Bypass;
         }
-        let context = request.extensions().get::<RequestContext>();
-        let (subject, stores) = match subject(settings.authenticated, context) {
-            Some(subject) => (subject, true),
-            None if invalidation::is_safe(method) => return Self::Bypass,
-            // Whoever writes, what is stored is no longer so.
-            None => (None, false),
-        };
-        if matches!(*method, Method::OPTIONS | Method::TRACE) || (invalidation::is_safe(method) && has.body(headers)) {
-            return Self::Bypass;
+        let passes_by = self.present.body() || self.present.is_nowhere();
+        if matches!(*method, Method::OPTIONS | Method::TRACE) || (is_safe && passes_by) {
+            return Class::Bypass;
         }
-        let is_authenticated = context.is_some_and(|context| context.identity().is_some());
-        let target = Target::of(request.uri(), headers, context);
-        let ask = Ask {
-            key: settings.keys.key(&target, &Head::of(request), subject),
+        if is_safe { Class::Lookup } else { Class::Unsafe }
+    }
+
+    /// The request without its context, which is not needed to answer it at once.
+    pub(super) fn ask<St>(&self, settings: &Settings<St>) -> Ask {
+        let (headers, method, present) = (self.head.headers(), self.head.method(), &self.present);
+        let subject = self.subject(settings);
+        let is_authenticated = self.context.is_some_and(|context| context.identity().is_some());
+        let target = Target::new(self.head.uri(), present.host, self.context);
+        Ask {
+            key: settings.keys.key(&target, &self.head, subject.flatten()),
             is_head: *method == Method::HEAD,
-            directives: if settings.heeds_clients && has.directives {
+            directives: if settings.heeds_clients && present.directives {
                 RequestDirectives::of(headers)
             } else {
                 RequestDirectives::default()
             },
-            authorized: !is_authenticated && has.authorization,
-            range: if has.range && *method == Method::GET { range::of_request(headers) } else { None },
-            if_modified: has.if_modified,
-            for_the_origin: has.for_the_origin,
-            stores,
-            context: context.cloned(),
+            authorized: !is_authenticated && present.authorization,
+            range: if present.range && *method == Method::GET { range::of_request(headers) } else { None },
+            if_modified: present.if_modified,
+            for_the_origin: present.for_the_origin,
+            // Whoever writes and is to pass by: what is stored is no longer so, and the answer is not stored.
+            stores: subject.is_some(),
+            context: None,
             now: settings.clock.now(),
-        };
-        if invalidation::is_safe(method) { Self::Lookup(ask) } else { Self::Unsafe(ask) }
+        }
     }
-}
 
-/// Whom answers are kept apart for, if anybody. `None` when the request is to pass by.
-fn subject(rule: Authenticated, context: Option<&RequestContext>) -> Option<Option<&Identity>> {
-    let Some(identity) = context.and_then(RequestContext::identity) else { return Some(None) };
-    match rule {
-        Authenticated::Skip => None,
-        Authenticated::PerSubject => identity.subject().map(|_| Some(identity)),
-        Authenticated::Shared => Some(None),
+    /// Whom answers are kept apart for, if anybody. `None` when the request is to pass by.
+    fn subject<St>(&self, settings: &Settings<St>) -> Option<Option<&'a Identity>> {
+        let Some(identity) = self.context.and_then(RequestContext::identity) else { return Some(None) };
+        match settings.authenticated {
+            Authenticated::Skip => None,
+            Authenticated::PerSubject => identity.subject().map(|_| Some(identity)),
+            Authenticated::Shared => Some(None),
+        }
     }
 }
 
 /// What the fields of a request are about, by their names: one walk over them in the place of a look-up for each that matters.
 #[derive(Default)]
-struct Present {
+struct Present<'a> {
+    host: Option<&'a HeaderValue>,
+    several_hosts: bool,
+    content_length: Option<&'a HeaderValue>,
     upgrade: bool,
     connection: bool,
     transfer_encoding: bool,
-    content_length: bool,
     /// `Cache-Control`, or `Pragma` in its place.
     directives: bool,
     authorization: bool,
@@ -113,15 +128,19 @@ struct Present {
     for_the_origin: bool,
 }
 
-impl Present {
-    fn of(headers: &HeaderMap) -> Self {
+impl<'a> Present<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
         let mut own = Self::default();
-        for name in headers.keys() {
+        for (name, value) in headers {
             match *name {
+                HOST => {
+                    own.several_hosts |= own.host.is_some();
+                    own.host = own.host.or(Some(value));
+                }
                 UPGRADE => own.upgrade = true,
                 CONNECTION => own.connection = true,
                 TRANSFER_ENCODING => own.transfer_encoding = true,
-                CONTENT_LENGTH => own.content_length = true,
+                CONTENT_LENGTH => own.content_length = own.content_length.or(Some(value)),
                 CACHE_CONTROL | PRAGMA => own.directives = true,
                 AUTHORIZATION => own.authorization = true,
                 RANGE => own.range = true,
@@ -138,9 +157,13 @@ impl Present {
         self.upgrade && self.connection
     }
 
+    /// A `Host` that two readers may take for two places: an origin may answer for another one than the key is of.
+    fn is_nowhere(&self) -> bool {
+        self.several_hosts || self.host.is_some_and(|host| !host.as_bytes().is_ascii())
+    }
+
     /// A body whose meaning nobody has defined for these methods, and which is not read here, may decide on the answer.
-    fn body(&self, headers: &HeaderMap) -> bool {
-        self.transfer_encoding
-            || (self.content_length && headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
+    fn body(&self) -> bool {
+        self.transfer_encoding || self.content_length.is_some_and(|length| length != "0")
     }
 }

@@ -4,36 +4,30 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{Method, Request, Response};
+use http::{Method, Request};
 use http_body::Body;
-use tower_service::Service;
 
 use super::ask::Ask;
 use super::decision::Asking;
+use super::origin::Origin;
 use super::plan::Plan;
 use super::settings::Settings;
 use super::store::CacheStore;
+use crate::RequestContext;
 use crate::readiness::Oneshot;
-use crate::{BoxError, RequestContext};
 
 /// Moves the request into the background, unless its key is being asked for already: an inner service may want a body of
 /// its own type, and this request has one. Its context is a fork: what becomes of it there is not the client's answer.
-pub(super) fn refresh<S, B, R, St>(
+pub(super) fn refresh<S, B, St>(
     settings: &Arc<Settings<St>>,
     inner: &mut S,
     mut request: Request<B>,
     mut ask: Ask,
     asking: Asking,
 ) where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send,
+    S: Origin<B>,
     B: Send + 'static,
-    R: Body + Send + 'static,
-    R::Data: From<Bytes>,
-    R::Error: Into<BoxError>,
     St: CacheStore,
 {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

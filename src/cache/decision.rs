@@ -63,6 +63,26 @@ impl Asking {
 }
 
 impl<St> Settings<St> {
+    /// The stored response that answers the request as it is, and its age.
+    pub(super) fn fresh<'a>(&self, record: &'a Record, ask: &Ask, request: &HeaderMap) -> Option<(&'a Entry, u64)> {
+        if ask.for_the_origin {
+            return None;
+        }
+        let entry = self.whole(record, request)?;
+        let age = self.age_of(&entry.head, ask.now, self.is_purged(&entry.head));
+        (reuse::decide(&entry.head.terms, age, &ask.directives) == Reuse::Fresh).then_some((entry, age))
+    }
+
+    /// The newest whole response that fits a request.
+    fn whole<'a>(&self, record: &'a Record, request: &HeaderMap) -> Option<&'a Entry> {
+        let mut entries = record.variants.iter().filter(|entry| entry.head.part.is_none() && self.is_usable(entry));
+        entries.find(|entry| vary::matches(&entry.head.vary, request))
+    }
+
+    fn is_usable(&self, entry: &Entry) -> bool {
+        self.shared.purges.verdict(&entry.head) != Verdict::Gone
+    }
+
     pub(super) fn decide(&self, record: Option<Arc<Record>>, ask: &Ask, request: &HeaderMap) -> Decision {
         let Some(record) = record else {
             return self.forward(ask, Asking::plain(Forward::UriMiss, None));
@@ -70,8 +90,8 @@ impl<St> Settings<St> {
         if ask.for_the_origin {
             return self.forward(ask, Asking::plain(Forward::Request, Some(record)));
         }
-        let usable = |entry: &&Entry| self.shared.purges.verdict(&entry.head) != Verdict::Gone;
-        if let Some(entry) = record.fitting(request).filter(usable).find(|entry| entry.head.part.is_none()) {
+        let usable = |entry: &&Entry| self.is_usable(entry);
+        if let Some(entry) = self.whole(&record, request) {
             return self.decide_on(&record, entry, ask);
         }
         let partial = record.fitting(request).filter(usable).find(|entry| entry.head.part.is_some());
@@ -119,7 +139,7 @@ impl<St> Settings<St> {
                 !Arc::ptr_eq(&other.head, &entry.head)
                     && other.head.part.is_none()
                     && other.head.headers.contains_key(ETAG)
-                    && self.shared.purges.verdict(&other.head) != Verdict::Gone
+                    && self.is_usable(other)
             });
             about = std::iter::once(entry).chain(others).cloned().collect();
         }

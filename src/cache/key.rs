@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderMap, HeaderName};
-use http::uri::PathAndQuery;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{PathAndQuery, Scheme};
 use http::{Uri, request};
 
 use super::policy::invalidation::without_default_port;
@@ -85,14 +85,19 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     pub(super) fn of(uri: &'a Uri, headers: &'a HeaderMap, context: Option<&RequestContext>) -> Self {
-        let secure = match uri.scheme_str() {
-            Some(scheme) => scheme == "https",
+        Self::new(uri, headers.get(HOST), context)
+    }
+
+    /// The same for whoever has seen the `Host` already.
+    pub(super) fn new(uri: &'a Uri, host: Option<&'a HeaderValue>, context: Option<&RequestContext>) -> Self {
+        let secure = match uri.scheme() {
+            Some(scheme) => *scheme == Scheme::HTTPS,
             None => context.and_then(RequestContext::connection).is_some_and(|connection| connection.secure),
         };
         let scheme = if secure { "https" } else { "http" };
         let host = match uri.authority() {
             Some(authority) => authority.as_str(),
-            None => headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            None => host.and_then(|host| std::str::from_utf8(host.as_bytes()).ok()).unwrap_or_default(),
         };
         Self { scheme, host: without_default_port(host, scheme), path: uri.path(), query: uri.query() }
     }

@@ -140,7 +140,7 @@ impl<St: CacheStore> Plan<St> {
         let forward_status = failure.map(|status| status.as_u16());
         let handling =
             Handling { forward: Some(self.asking.forward), forward_status, ..Handling::of(CacheOutcome::Stale) };
-        settings.answer(Found::from(entry), &self.ask, &self.request, age, handling)
+        settings.answer(&Found::from(entry), &self.ask, &self.request, age, handling)
     }
 
     /// The failure was made on the way to the origin, by whoever speaks to it here: no origin has answered.
@@ -172,7 +172,7 @@ impl<St: CacheStore> Plan<St> {
             stored,
             ..Handling::of(CacheOutcome::Revalidated)
         };
-        let answer = self.settings.answer(found, &self.ask, &self.request, age, handling);
+        let answer = self.settings.answer(&found, &self.ask, &self.request, age, handling);
         // What is stored can always be read from its beginning.
         answer.unwrap_or_else(|| self.refusal(Rejection::new("cache", Reason::UpstreamInvalidResponse)))
     }

@@ -8,14 +8,15 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::answer;
-use super::ask::Class;
+use super::ask::{Class, Seen};
 use super::decision::Asking;
-use super::future::{After, CacheFuture};
+use super::future::{self, After, CacheFuture};
+use super::lookup::Lookup;
 use super::plan::Plan;
 use super::settings::Settings;
 use super::status::Forward;
-use super::store::CacheStore;
-use crate::{BoxError, RequestContext};
+use super::store::{CacheStore, Known};
+use crate::BoxError;
 
 /// The service that [`CacheLayer`](super::CacheLayer) makes.
 pub struct Cache<S, St> {
@@ -55,17 +56,34 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match Class::of(&self.settings, &request) {
-            Class::Lookup(ask) => CacheFuture::look_up(&self.settings, &mut self.inner, request, ask),
-            Class::Untouched => CacheFuture::call(&mut self.inner, request, After::Untouched),
-            Class::Bypass => {
-                let context = request.extensions().get::<RequestContext>().cloned();
-                let after = After::Bypass(self.settings.clone(), context);
-                CacheFuture::call(&mut self.inner, request, after)
+        let Self { inner, settings } = self;
+        if !settings.gate.applies(&request) {
+            return future::call(inner, request, After::Untouched);
+        }
+        let seen = Seen::of(&request);
+        match seen.class(settings) {
+            Class::Lookup => {
+                let mut ask = seen.ask(settings);
+                let known = settings.shared.store.now(ask.key.as_str());
+                // A hit is answered here, so that nothing is made or moved for it that only others need.
+                if let Known::Found(record) = &known
+                    && let Some(response) = settings.hit(record, &ask, request.headers(), seen.context)
+                {
+                    return future::answered(response);
+                }
+                ask.context = seen.context.cloned();
+                future::look_up(Lookup { settings, inner, request, ask, round: 0 }, known)
             }
-            Class::Unsafe(ask) => {
-                let plan = Plan::new(self.settings.clone(), ask, Asking::plain(Forward::Method, None), &request);
-                CacheFuture::call(&mut self.inner, request, After::Unsafe(plan))
+            Class::Untouched => future::call(inner, request, After::Untouched),
+            Class::Bypass => {
+                let after = After::Bypass(settings.clone(), seen.context.cloned());
+                future::call(inner, request, after)
+            }
+            Class::Unsafe => {
+                let mut ask = seen.ask(settings);
+                ask.context = seen.context.cloned();
+                let plan = Plan::new(settings.clone(), ask, Asking::plain(Forward::Method, None), &request);
+                future::call(inner, request, After::Unsafe(plan))
             }
         }
     }

@@ -8,6 +8,7 @@
 
 mod envelope;
 mod memory;
+mod recent;
 #[cfg(feature = "redis")]
 mod redis;
 mod remote;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::sync::Cache;
 
+use super::recent::{Recent, Seen};
 use super::{CacheStore, Known, Record};
 
 /// In this process's memory, within a budget of bytes.
@@ -15,6 +16,8 @@ use super::{CacheStore, Known, Record};
 #[derive(Clone)]
 pub struct MemoryStore {
     cache: Cache<Arc<str>, Held>,
+    /// What was asked for last, before the cache itself is asked.
+    recent: Arc<Recent>,
     /// Bytes that were put since the budget was last seen to.
     unsettled: Arc<AtomicU64>,
     /// So many of them, and it is seen to at once.
@@ -41,7 +44,7 @@ impl MemoryStore {
             .max_capacity(budget)
             .expire_after(UntilUseless)
             .build();
-        Self { cache, unsettled: Arc::default(), slack: (budget / 32).max(1) }
+        Self { cache, recent: Arc::default(), unsettled: Arc::default(), slack: (budget / 32).max(1) }
     }
 }
 
@@ -49,8 +52,17 @@ impl CacheStore for MemoryStore {
     type Get = Ready<Option<Arc<Record>>>;
 
     fn now(&self, key: &str) -> Known {
+        let place = match self.recent.look(key) {
+            Seen::Found(record) => return Known::Found(record),
+            Seen::Nothing(place) => place,
+        };
         match self.cache.get(key) {
-            Some(held) => Known::Found(held.record),
+            Some(held) => {
+                if let Some(place) = place {
+                    place.remember(key, &held.record);
+                }
+                Known::Found(held.record)
+            }
             None => Known::Nothing,
         }
     }
@@ -64,6 +76,7 @@ impl CacheStore for MemoryStore {
         const OVERHEAD: usize = 256;
         let size = u32::try_from(record.size() + key.len() + OVERHEAD).unwrap_or(u32::MAX);
         self.cache.insert(key.into(), Held { record, keep, size });
+        self.recent.forget(key);
         // Evictions are put off and done together; large responses would exceed the budget in the meantime.
         let unsettled = self.unsettled.fetch_add(size.into(), Ordering::Relaxed) + u64::from(size);
         if unsettled >= self.slack {
@@ -74,10 +87,12 @@ impl CacheStore for MemoryStore {
 
     fn remove(&self, key: &str) {
         self.cache.invalidate(key);
+        self.recent.forget(key);
     }
 
     fn clear(&self) {
         self.cache.invalidate_all();
+        self.recent.forget_all();
         self.cache.run_pending_tasks();
     }
 
