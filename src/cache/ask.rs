@@ -66,7 +66,7 @@ impl<'a> Seen<'a> {
         if is_safe && self.subject(settings).is_none() {
             return Class::Bypass;
         }
-        let passes_by = self.present.body() || self.present.is_nowhere();
+        let passes_by = self.present.body() || self.present.is_nowhere;
         if matches!(*method, Method::OPTIONS | Method::TRACE) || (is_safe && passes_by) {
             return Class::Bypass;
         }
@@ -112,8 +112,9 @@ impl<'a> Seen<'a> {
 /// What the fields of a request are about, by their names: one walk over them in the place of a look-up for each that matters.
 #[derive(Default)]
 struct Present<'a> {
-    host: Option<&'a HeaderValue>,
-    several_hosts: bool,
+    host: Option<&'a str>,
+    /// Its `Host` is one that two readers may take for two places: an origin may answer for another one than the key is of.
+    is_nowhere: bool,
     content_length: Option<&'a HeaderValue>,
     upgrade: bool,
     connection: bool,
@@ -134,8 +135,9 @@ impl<'a> Present<'a> {
         for (name, value) in headers {
             match *name {
                 HOST => {
-                    own.several_hosts |= own.host.is_some();
-                    own.host = own.host.or(Some(value));
+                    own.is_nowhere |= own.host.is_some();
+                    own.host = value.to_str().ok();
+                    own.is_nowhere |= own.host.is_none();
                 }
                 UPGRADE => own.upgrade = true,
                 CONNECTION => own.connection = true,
@@ -155,11 +157,6 @@ impl<'a> Present<'a> {
     /// A handshake for another protocol: its answer is not one to keep.
     fn switches_protocols(&self) -> bool {
         self.upgrade && self.connection
-    }
-
-    /// A `Host` that two readers may take for two places: an origin may answer for another one than the key is of.
-    fn is_nowhere(&self) -> bool {
-        self.several_hosts || self.host.is_some_and(|host| !host.as_bytes().is_ascii())
     }
 
     /// A body whose meaning nobody has defined for these methods, and which is not read here, may decide on the answer.

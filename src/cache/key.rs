@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderName};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Uri, request};
 
@@ -85,11 +85,12 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     pub(super) fn of(uri: &'a Uri, headers: &'a HeaderMap, context: Option<&RequestContext>) -> Self {
-        Self::new(uri, headers.get(HOST), context)
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        Self::new(uri, host, context)
     }
 
     /// The same for whoever has seen the `Host` already.
-    pub(super) fn new(uri: &'a Uri, host: Option<&'a HeaderValue>, context: Option<&RequestContext>) -> Self {
+    pub(super) fn new(uri: &'a Uri, host: Option<&'a str>, context: Option<&RequestContext>) -> Self {
         let secure = match uri.scheme() {
             Some(scheme) => *scheme == Scheme::HTTPS,
             None => context.and_then(RequestContext::connection).is_some_and(|connection| connection.secure),
@@ -97,7 +98,7 @@ impl<'a> Target<'a> {
         let scheme = if secure { "https" } else { "http" };
         let host = match uri.authority() {
             Some(authority) => authority.as_str(),
-            None => host.and_then(|host| std::str::from_utf8(host.as_bytes()).ok()).unwrap_or_default(),
+            None => host.unwrap_or_default(),
         };
         Self { scheme, host: without_default_port(host, scheme), path: uri.path(), query: uri.query() }
     }

@@ -94,10 +94,16 @@ fn is_in_name(byte: u8) -> bool {
     IN_NAME[usize::from(byte)]
 }
 
-/// RFC 3986 section 3.2.3 lets it be empty, which means the default. `str::parse` alone would take a sign.
+/// RFC 3986 section 3.2.3 lets it be empty, which means the default.
 fn is_port(digits: &[u8]) -> bool {
-    let number = || std::str::from_utf8(digits).ok()?.parse::<u16>().ok();
-    digits.is_empty() || digits.iter().all(u8::is_ascii_digit) && number().is_some()
+    let mut port = 0_u32;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return false;
+        }
+        port = port.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
+    }
+    port <= u32::from(u16::MAX)
 }
 
 #[cfg(test)]
