@@ -25,7 +25,8 @@ use super::policy::freshness;
 use super::policy::range;
 use super::policy::reuse::Terms;
 use super::policy::storable::{self, Asked};
-use super::policy::{conditional, validation, vary};
+use super::policy::validation::{self, Meant};
+use super::policy::{conditional, vary};
 use super::settings::Settings;
 use super::status::{Forward, Handling};
 use super::store::CacheStore;
@@ -152,13 +153,16 @@ impl<St: CacheStore> Plan<St> {
     /// Stores what the origin says is still so, with the fields of its 304, and answers with it.
     fn not_modified<R>(mut self, parts: response::Parts) -> Response<answer::Body<R>> {
         let about = self.asking.about.iter().map(|entry| &entry.head.headers);
-        let Some(entry) = validation::meant(&parts.headers, about).map(|index| self.asking.about[index].clone()) else {
-            // The client did not ask whether anything was modified, or not about this.
-            self.release_followers();
-            let rejection = Rejection::new("cache", Reason::UpstreamInvalidResponse);
-            return self.refusal(rejection);
+        let (entry, stored) = match validation::meant(&parts.headers, about) {
+            Meant::Updated(index) => self.freshened(&self.asking.about[index], parts.headers),
+            Meant::Unchanged(index) => (self.asking.about[index].clone(), false),
+            Meant::Unknown => {
+                // The client did not ask whether anything was modified, or not about this.
+                self.release_followers();
+                let rejection = Rejection::new("cache", Reason::UpstreamInvalidResponse);
+                return self.refusal(rejection);
+            }
         };
-        let (entry, stored) = self.freshened(&entry, parts.headers);
         let age = entry.head.times.age(self.settings.clock.now());
         let found = Found::from(&entry);
         if stored && is_shareable(&entry.head) {

@@ -65,7 +65,7 @@ fn tags(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A tag without the mark of weakness, which weak comparison ignores.
-fn opaque(tag: &[u8]) -> &[u8] {
+pub(super) fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").filter(|rest| rest.starts_with(b"\"")).unwrap_or(tag)
 }
 

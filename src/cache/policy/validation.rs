@@ -5,6 +5,8 @@ use http::header::{
     CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 
+use super::conditional::opaque;
+
 /// True when a stored response can be asked about.
 pub(in crate::cache) fn has_validator(stored: &HeaderMap) -> bool {
     stored.contains_key(ETAG) || stored.contains_key(LAST_MODIFIED)
@@ -37,17 +39,44 @@ pub(in crate::cache) fn ask<'a>(request: &mut HeaderMap, stored: impl Iterator<I
     }
 }
 
-/// Which of the responses that were asked about a 304 means: that with its tag, else, where only one was asked about,
-/// that one, since the origin has said that nothing has changed.
+/// What a 304 says of the responses that were asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) enum Meant {
+    /// This one has not changed, and is updated.
+    Updated(usize),
+    /// This one has not changed, or nothing else could have been said so; but the 304 is of another, and must not update it.
+    Unchanged(usize),
+    /// Nobody knows which.
+    Unknown,
+}
+
+/// RFC 9111 section 4.3.4: by its strong validator, else by a weak one, else the only one there is. "If none of the initial
+/// set contains at least one of the same strong validators, then the cache MUST NOT use the new response to update any
+/// stored responses."
 pub(in crate::cache) fn meant<'a>(
     not_modified: &HeaderMap,
     asked_about: impl ExactSizeIterator<Item = &'a HeaderMap>,
-) -> Option<usize> {
-    let count = asked_about.len();
-    let tag = not_modified.get(ETAG);
+) -> Meant {
+    let is_only_one = asked_about.len() == 1;
+    let (tag, modified) = (not_modified.get(ETAG), not_modified.get(LAST_MODIFIED));
     let mut candidates = asked_about.enumerate();
-    let same = tag.and_then(|tag| candidates.find(|(_, stored)| stored.get(ETAG) == Some(tag)));
-    same.map(|(index, _)| index).or((count == 1).then_some(0))
+    let same = candidates.find(|(_, stored)| match (tag, modified) {
+        (Some(tag), _) => stored.get(ETAG).is_some_and(|own| is_same_tag(own, tag)),
+        (None, Some(modified)) => stored.get(LAST_MODIFIED) == Some(modified),
+        // A server that repeats no validator, as it should (RFC 9110 section 15.4.5).
+        (None, None) => is_only_one,
+    });
+    match same {
+        Some((index, _)) => Meant::Updated(index),
+        None if is_only_one => Meant::Unchanged(0),
+        None => Meant::Unknown,
+    }
+}
+
+/// Strong tags are compared strongly, and a weak one with any other weakly (RFC 9110 section 8.8.3.2).
+fn is_same_tag(stored: &HeaderValue, new: &HeaderValue) -> bool {
+    let weak = |tag: &'_ HeaderValue| tag.as_bytes().starts_with(b"W/");
+    stored == new || (weak(new) && opaque(stored.as_bytes()) == opaque(new.as_bytes()))
 }
 
 /// True when the answer to a HEAD describes what is stored, so that it updates it; else what is stored has changed
@@ -79,13 +108,36 @@ mod tests {
         assert_eq!(request["accept"], "a");
     }
 
+    fn means(not_modified: &[(&str, &str)], stored: &[&[(&str, &str)]]) -> Meant {
+        let stored: Vec<_> = stored.iter().map(|lines| headers(lines)).collect();
+        meant(&headers(not_modified), stored.iter())
+    }
+
     #[test]
     fn a_304_means_the_response_with_its_tag_or_the_only_one() {
-        let (a, b) = (headers(&[("etag", "\"a\"")]), headers(&[("etag", "\"b\"")]));
-        assert_eq!(meant(&headers(&[("etag", "\"b\"")]), [&a, &b].into_iter()), Some(1));
-        assert_eq!(meant(&headers(&[]), [&a, &b].into_iter()), None);
-        assert_eq!(meant(&headers(&[("etag", "\"c\"")]), [&a, &b].into_iter()), None);
-        assert_eq!(meant(&headers(&[]), [&a].into_iter()), Some(0));
+        let (a, b) = (&[("etag", "\"a\"")][..], &[("etag", "\"b\"")][..]);
+        assert_eq!(means(b, &[a, b]), Meant::Updated(1));
+        assert_eq!(means(&[], &[a, b]), Meant::Unknown);
+        assert_eq!(means(&[("etag", "\"c\"")], &[a, b]), Meant::Unknown);
+        assert_eq!(means(&[], &[a]), Meant::Updated(0));
+    }
+
+    #[test]
+    fn a_304_with_another_strong_tag_updates_nothing() {
+        let (a, weak) = (&[("etag", "\"a\"")][..], &[("etag", "W/\"a\"")][..]);
+        assert_eq!(means(&[("etag", "\"b\"")], &[a]), Meant::Unchanged(0));
+        assert_eq!(means(a, &[weak]), Meant::Unchanged(0), "a weak tag is no strong one");
+    }
+
+    #[test]
+    fn weak_validators_are_compared_weakly() {
+        let (a, weak) = (&[("etag", "\"a\"")][..], &[("etag", "W/\"a\"")][..]);
+        assert_eq!(means(weak, &[a]), Meant::Updated(0));
+        assert_eq!(means(weak, &[weak]), Meant::Updated(0));
+        let then = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let later = ("last-modified", "Sun, 06 Nov 1995 08:49:37 GMT");
+        assert_eq!(means(&[then], &[&[later], &[then]]), Meant::Updated(1));
+        assert_eq!(means(&[later], &[&[then]]), Meant::Unchanged(0));
     }
 
     #[test]
