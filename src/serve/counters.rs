@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::{Notify, watch};
@@ -43,6 +44,8 @@ pub(super) struct DrainState {
     pub(super) aborting: AtomicBool,
     /// Until when what is open may go on, once it is known: for what is no connection's own.
     pub(super) until: watch::Sender<Option<Instant>>,
+    /// Told when what is left is to be cut, and may say a last word.
+    pub(super) cut: Arc<Notify>,
     /// Told when the last connection has closed while draining.
     pub(super) emptied: Notify,
     pub(super) finished: Count,
@@ -52,6 +55,10 @@ pub(super) struct DrainState {
 impl DrainState {
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    pub(super) fn is_aborting(&self) -> bool {
+        self.aborting.load(Relaxed)
     }
 
     /// For what outlives its request.

@@ -183,7 +183,11 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// Waits until the last connection has closed, or until the time that `deadline` says, which may come nearer.
+/// How long connections that are cut have to say so.
+const LAST_WORD: Duration = Duration::from_millis(20);
+
+/// Waits until the last connection has closed, or until the time that `deadline` says, which may come nearer. Those that are
+/// left then are cut.
 pub(super) async fn drained(counters: &Counters, mut deadline: tokio::sync::watch::Receiver<Option<Instant>>) {
     while counters.open.get() > 0 {
         let until = *deadline.borrow_and_update();
@@ -193,4 +197,7 @@ pub(super) async fn drained(counters: &Counters, mut deadline: tokio::sync::watc
         let _ = tokio::time::timeout_at(until, select(emptied, changed)).await;
     }
     counters.drain.aborting.store(true, Relaxed);
+    counters.drain.cut.notify_waiters();
+    let until = Instant::now() + LAST_WORD;
+    while counters.open.get() > 0 && tokio::time::timeout_at(until, counters.drain.emptied.notified()).await.is_ok() {}
 }

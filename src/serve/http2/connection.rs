@@ -85,6 +85,8 @@ struct Keeper {
     /// The client was told that there will be no more requests.
     is_finishing: bool,
     is_failing: bool,
+    /// What says that the server waits no longer, from the time that it waits.
+    cut: Option<Pin<Box<OwnedNotified>>>,
 }
 
 /// What is to be done after the protocol has gone as far as it could.
@@ -130,6 +132,7 @@ impl<T: Transport, S> Http2<T, S> {
             is_known: false,
             is_finishing: false,
             is_failing: false,
+            cut: None,
         };
         let timer = LazyTimer::new(accepted);
         Self { stage: Stage::Handshake(handshake), app, keeper, timer, drain }
@@ -243,7 +246,16 @@ where
         let (exchange, counters) = (Arc::new(Exchange::default()), keeper.signals.shared_counters());
         let is_head = request.method() == Method::HEAD;
         let is_grpc = grpc::is_call(request.method(), request.headers());
-        let mut line = Line { switch: None, is_grpc, reply, open: keeper.shared.enter(), exchange, counters, is_head };
+        let mut line = Line {
+            switch: None,
+            is_grpc,
+            lasts: false,
+            reply,
+            open: keeper.shared.enter(),
+            exchange,
+            counters,
+            is_head,
+        };
         let length = match length {
             Ok(length) => length,
             Err(rejection) => {
@@ -284,8 +296,13 @@ where
 }
 
 impl Keeper {
-    /// Takes note of what came in answer to a ping, so that another may be sent.
+    /// Takes note of what came in answer to a ping, so that another may be sent; and is woken when the server waits no longer.
     fn hear(&mut self, cx: &mut Context<'_>) {
+        if let Some(cut) = &mut self.cut
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            self.cut = None;
+        }
         if let Some(pings) = &mut self.pings {
             let _ = pings.poll_pong(cx);
         }
@@ -317,11 +334,17 @@ impl Keeper {
         if (floods || gives_up) && !self.is_failing {
             return self.fail(H2Reason::ENHANCE_YOUR_CALM);
         }
-        if !self.is_finishing && self.signals.counters().drain.is_draining() {
+        let drain = &self.signals.counters().drain;
+        if !self.is_finishing && drain.is_draining() {
             if seen.open > 0 {
                 self.signals.report_to_drain();
             }
+            self.cut = Some(Box::pin(drain.cut.clone().notified_owned()));
             return self.finish();
+        }
+        // What is not whole is never taken for it: answers that have begun are reset, and then the rest fails at once.
+        if drain.is_aborting() && !self.is_failing && !self.shared.cut() && seen.open > 0 {
+            return self.fail(H2Reason::CANCEL);
         }
         match self.deadlines.update(seen, &mut now) {
             Some((at, overdue)) if time_is_up && now() >= at => self.overdue(overdue),

@@ -28,6 +28,11 @@ impl Exchange {
         self.task.register(waker);
     }
 
+    /// Something has changed that the task has to see.
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+
     /// The service waits for the body of a client that waits to be told to send it (RFC 9110 section 10.1.1).
     pub(in crate::serve) fn go_on(&self) {
         self.push_any(StatusCode::CONTINUE, HeaderMap::new());

@@ -1,8 +1,9 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::task::AtomicWaker;
 
+use super::exchange::Exchange;
 use super::frames::Frames;
 
 /// What the parts of one HTTP/2 connection tell its task.
@@ -20,6 +21,11 @@ pub(super) struct Shared {
     is_within: AtomicBool,
     has_ended: AtomicBool,
     task: AtomicWaker,
+    /// The server waits no longer for what is not whole.
+    is_cut: AtomicBool,
+    /// Answers that go on for longer than it takes to send what is there: those that would not see by themselves that they are
+    /// cut.
+    lasting: Mutex<Vec<Weak<Exchange>>>,
 }
 
 impl Shared {
@@ -70,6 +76,20 @@ impl Shared {
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.load(Relaxed)
     }
+
+    /// Resets what goes on, and has the connection look again when that is done. False when it was cut before.
+    pub(super) fn cut(&self) -> bool {
+        if self.is_cut.swap(true, Relaxed) {
+            return false;
+        }
+        self.lasting().drain(..).filter_map(|lasting| lasting.upgrade()).for_each(|lasting| lasting.wake());
+        self.task.wake();
+        true
+    }
+
+    fn lasting(&self) -> MutexGuard<'_, Vec<Weak<Exchange>>> {
+        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A request that is being served.
@@ -84,6 +104,19 @@ impl Open {
 
     pub(super) fn sent_data(&self) {
         self.0.useful.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.0.is_cut.load(Relaxed)
+    }
+
+    /// The answer of this exchange goes on.
+    pub(super) fn lasts(&self, exchange: &Arc<Exchange>) {
+        let mut lasting = self.0.lasting();
+        if lasting.len() > 2 * self.0.open() {
+            lasting.retain(|lasting| lasting.strong_count() > 0);
+        }
+        lasting.push(Arc::downgrade(exchange));
     }
 
     pub(super) fn was_given_up(&self) {

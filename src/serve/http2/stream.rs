@@ -36,6 +36,8 @@ pub(super) struct Line {
     pub(super) counters: Arc<Counters>,
     pub(super) is_head: bool,
     pub(super) is_grpc: bool,
+    /// The connection knows that the answer goes on.
+    pub(super) lasts: bool,
     /// What the client sends, and who waits for the tunnel, where it asked for one.
     pub(super) switch: Option<(RecvStream, Opened)>,
 }
@@ -152,6 +154,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.line.exchange.register(cx.waker());
+        if self.line.open.is_cut() {
+            self.project().line.reply.send_reset(H2Reason::CANCEL);
+            return Poll::Ready(());
+        }
         if let Some(upload) = &self.watch.upload {
             upload.set_task(cx.waker());
         }
@@ -210,7 +216,13 @@ where
                 StateProj::Refused { rejection } => line.refuse(rejection),
                 StateProj::Sending { download } => {
                     let over = match catch_unwind(AssertUnwindSafe(|| download.poll(&line.open, cx))) {
-                        Ok(polled) => ready!(polled),
+                        Ok(Poll::Ready(over)) => over,
+                        Ok(Poll::Pending) => {
+                            if !std::mem::replace(&mut line.lasts, true) {
+                                line.open.lasts(&line.exchange);
+                            }
+                            return Poll::Pending;
+                        }
                         Err(_) => {
                             line.counters.panics.add_one();
                             Err(H2Reason::INTERNAL_ERROR)
