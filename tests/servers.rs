@@ -9,8 +9,9 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use support::failing::FailingOrigin as Server;
 use support::{OriginConnection, PATIENCE, RawOrigin};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tower_gateway::proxy::{ProxyService, Timeouts};
+use tower_gateway::retry::RetryLayer;
 use tower_gateway::upstream::{Balance, Client, HashBy, HealthCheck, OutlierEjection, Upstream, UpstreamBuilder};
 use tower_gateway::{RequestContext, Share, UpstreamErrorKind};
 
@@ -143,6 +144,52 @@ async fn a_server_that_fails_in_a_row_is_left_out_and_comes_back() {
     }
     assert!([&one, &two, &three].iter().all(|server| server.take_requests() == 10), "all take their turns again");
     assert!(upstream.is_well());
+}
+
+#[tokio::test]
+async fn a_server_that_was_left_out_comes_back_for_one_that_fails_now() {
+    let [one, two] = servers().await;
+    let mut ejection = OutlierEjection::default();
+    ejection.consecutive_failures = Some(3);
+    let upstream = of(&[&one, &two]).outlier_ejection(ejection).balance(Balance::RoundRobin).build().unwrap();
+    let client = Client::new(upstream.clone());
+    let is_ejected = || [0, 1].map(|server| upstream.servers()[server].is_ejected());
+    one.fail(true);
+    for _ in 0..6 {
+        send(&client, get()).await.unwrap();
+    }
+    assert_eq!(is_ejected(), [true, false]);
+    one.fail(false);
+    two.fail(true);
+    let mut failed = 0;
+    for _ in 0..20 {
+        failed += usize::from(send(&client, get()).await.unwrap() != StatusCode::OK);
+    }
+    assert_eq!((failed, is_ejected()), (3, [false, true]));
+    // What was withdrawn does not make the next one longer.
+    assert_eq!([0, 1].map(|server| upstream.servers()[server].ejections()), [0, 1]);
+}
+
+#[tokio::test]
+async fn a_request_that_has_failed_goes_to_a_server_that_is_left_out_before_it_goes_back() {
+    let [one, two] = servers().await;
+    let mut ejection = OutlierEjection::default();
+    ejection.consecutive_failures = Some(2);
+    let upstream = of(&[&one, &two]).outlier_ejection(ejection).balance(Balance::RoundRobin).build().unwrap();
+    let client = Client::new(upstream.clone());
+    one.fail(true);
+    for _ in 0..4 {
+        send(&client, get()).await.unwrap();
+    }
+    assert!(upstream.servers()[0].is_ejected());
+    one.fail(false);
+    two.fail(true);
+    let retry = RetryLayer::new().attempts(2).backoff(Duration::ZERO, Duration::ZERO).layer(client);
+    let mut request = get();
+    RequestContext::of(request.extensions_mut());
+    let answer = tokio::time::timeout(PATIENCE, retry.oneshot(request)).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(upstream.servers()[0].is_ejected(), "for others it is left out as before");
 }
 
 #[tokio::test]

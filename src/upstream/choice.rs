@@ -17,6 +17,8 @@ pub(super) struct View<'a> {
     pub(super) servers: &'a [Arc<Server>],
     pub(super) tried: &'a [Arc<str>],
     pub(super) panic: bool,
+    /// Those that are left out because of their answers are used as well.
+    pub(super) even_ejected: bool,
 }
 
 impl View<'_> {
@@ -44,7 +46,7 @@ impl Servers for View<'_> {
                 self.shared.count_healthy(self.servers);
                 true
             }
-            Usable::No => self.panic,
+            Usable::No => self.panic || self.even_ejected && server.condition.passes_checks(),
         };
         well && (self.tried.is_empty() || !self.tried.contains(server.name()))
     }

@@ -122,8 +122,14 @@ impl Condition {
         }
     }
 
+    /// Ends its ejection now, and lets it not count.
+    pub(super) fn withdraw_ejection(&self) {
+        self.ejected_until.store(now(), Ordering::Relaxed);
+        let _ = self.ejections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+
     /// When the last ejection ended, or ends.
-    pub(super) fn last_ejection_ends(&self) -> u64 {
+    pub(super) fn ejection_ends(&self) -> u64 {
         self.ejected_until.load(Ordering::Relaxed)
     }
 

@@ -26,7 +26,8 @@ pub struct OutlierEjection {
     pub window: Duration,
     /// For how long, doubling with each ejection that follows soon, up to tenfold. 30 s by default.
     pub eject_for: Duration,
-    /// How many of the servers may be left out so, rounded down. Half of them by default.
+    /// How many of the servers may be left out so, rounded down. Half of them by default. When so many are and another fails, the
+    /// one that is due back first gives it its place, at once: what is known of it is older.
     pub max_ejected: Share,
 }
 
@@ -91,13 +92,19 @@ impl OutlierEjection {
         // One at a time, so that two do not both take the last place there is.
         let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
         let condition = &server.condition;
-        let ejected = servers.iter().filter(|server| server.condition.is_ejected()).count() as u64;
-        if condition.is_ejected() || ejected + 1 > self.max_ejected.of(servers.len() as u64) {
+        let most = self.max_ejected.of(servers.len() as u64);
+        if condition.is_ejected() || most == 0 {
             return false;
+        }
+        let ejected = || servers.iter().filter(|server| server.condition.is_ejected());
+        if ejected().count() as u64 >= most {
+            // Were it kept out, all would go to those that fail now, though it may have come round since.
+            let Some(back) = ejected().min_by_key(|server| server.condition.ejection_ends()) else { return false };
+            back.condition.withdraw_ejection();
         }
         let (now, first) = (now(), self.eject_for.as_millis() as u64);
         // Good for longer than it was ever left out: it begins anew.
-        if now.saturating_sub(condition.last_ejection_ends()) > first * LONGEST {
+        if now.saturating_sub(condition.ejection_ends()) > first * LONGEST {
             condition.ejections.store(0, Ordering::Relaxed);
         }
         let before = condition.ejections.fetch_add(1, Ordering::Relaxed);

@@ -140,7 +140,7 @@ impl Upstream {
     ) -> Option<usize> {
         let shared = &*self.0;
         let panic = shared.panic.load(Ordering::Relaxed);
-        let view = |tried| View { shared, servers: &fleet.servers, tried, panic };
+        let view = |tried| View { shared, servers: &fleet.servers, tried, panic, even_ejected: false };
         let key = match &shared.settings.balance {
             Balance::Hash(by) => key(by, headers, context),
             Balance::Sticky(cookie) => {
@@ -154,7 +154,11 @@ impl Upstream {
         };
         let server = fleet.balancer.choose(&view(tried), key);
         match server {
-            None if !tried.is_empty() => fleet.balancer.choose(&view(&[]), key),
+            // One that may have come round before one that has just failed this request.
+            None if !tried.is_empty() => {
+                let others = View { even_ejected: true, ..view(tried) };
+                fleet.balancer.choose(&others, key).or_else(|| fleet.balancer.choose(&view(&[]), key))
+            }
             server => server,
         }
     }
