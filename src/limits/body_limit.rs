@@ -69,10 +69,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if request.body().is_end_stream() || !self.settings.gate.applies(&request) {
-            return BodyLimitFuture::inner(
-                self.inner.call(request.map(|body| LimitedBody::new(body, u64::MAX, None))),
-                None,
-            );
+            return BodyLimitFuture::inner(self.inner.call(request.map(LimitedBody::unlimited)), None);
         }
         let limit = self.settings.limit;
         let announced = request.body().size_hint();

@@ -16,10 +16,16 @@ pin_project! {
     pub struct LimitedBody<B> {
         #[pin]
         body: B,
-        limit: u64,
-        left: u64,
-        broken: Option<Broken>,
+        // Boxed, since most requests have no body, and all of them are moved about.
+        limit: Option<Box<Limit>>,
     }
+}
+
+#[derive(Debug)]
+struct Limit {
+    most: u64,
+    left: u64,
+    broken: Option<Broken>,
 }
 
 /// Whether a body broke its limit, told to who waits for the answer. They may live in different tasks.
@@ -33,14 +39,18 @@ impl Broken {
 }
 
 impl<B> LimitedBody<B> {
-    pub(super) fn new(body: B, limit: u64, broken: Option<Broken>) -> Self {
-        Self { body, limit, left: limit, broken }
+    pub(super) fn new(body: B, most: u64, broken: Option<Broken>) -> Self {
+        Self { body, limit: Some(Box::new(Limit { most, left: most, broken })) }
+    }
+
+    pub(super) fn unlimited(body: B) -> Self {
+        Self { body, limit: None }
     }
 }
 
 impl<B> fmt::Debug for LimitedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LimitedBody").field("limit", &self.limit).field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("LimitedBody").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -57,14 +67,16 @@ where
         let Some(frame) = ready!(this.body.poll_frame(cx)) else { return Poll::Ready(None) };
         let frame = frame.map_err(Into::into)?;
         let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
-        match this.left.checked_sub(length) {
-            Some(left) => *this.left = left,
-            None => {
-                *this.left = 0;
-                if let Some(broken) = this.broken {
-                    broken.0.store(true, Ordering::Relaxed);
+        if let Some(limit) = this.limit {
+            match limit.left.checked_sub(length) {
+                Some(left) => limit.left = left,
+                None => {
+                    limit.left = 0;
+                    if let Some(broken) = &limit.broken {
+                        broken.0.store(true, Ordering::Relaxed);
+                    }
+                    return Poll::Ready(Some(Err(RequestBodyError::TooLarge { limit: limit.most }.into())));
                 }
-                return Poll::Ready(Some(Err(RequestBodyError::TooLarge { limit: *this.limit }.into())));
             }
         }
         Poll::Ready(Some(Ok(frame)))

@@ -1,8 +1,8 @@
 //! Which fields are stored, and what an update does to them (RFC 9111 sections 3.1 and 3.2).
 
 use http::header::{
-    AGE, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 /// Removes what concerns one connection or one proxy (RFC 9111 section 3.1), and what `Connection` names.
@@ -27,13 +27,24 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     options.filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok()).collect()
 }
 
-/// Replaces in `stored` every field that `update` has, but not `Content-Length` (RFC 9111 section 3.2), and not
-/// `Content-Range`, on which the stored part depends. The age is that of the update.
+/// What says how the stored bytes are to be read, and is true of them whatever is said later: their length (RFC 9111 section
+/// 3.2 leaves out `Content-Length`), their coding, which part they are, and digests of the very bytes. Another value than that
+/// which they came with would make every answer unreadable, so that these are kept as the same section allows, "to ensure
+/// integrity of the stored response".
+const OF_THE_BYTES: [HeaderName; 5] = [
+    CONTENT_LENGTH,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("content-digest"),
+];
+
+/// Replaces in `stored` every field that `update` has (RFC 9111 section 3.2), but those of the stored bytes. The age is that of
+/// the update.
 pub(in crate::cache) fn update(stored: &mut HeaderMap, mut update: HeaderMap) {
     strip_unstored(&mut update);
-    update.remove(CONTENT_LENGTH);
-    if stored.contains_key(CONTENT_RANGE) {
-        update.remove(CONTENT_RANGE);
+    for name in &OF_THE_BYTES {
+        update.remove(name);
     }
     stored.remove(AGE);
     for name in update.keys() {
@@ -85,6 +96,18 @@ pub(in crate::cache) mod tests {
         let mut left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["proxy-foo", "set-cookie", "x-b"]);
+    }
+
+    #[test]
+    fn what_says_how_the_bytes_are_read_stays_as_they_came() {
+        for name in ["content-length", "content-encoding", "content-range", "content-md5", "content-digest"] {
+            let mut stored = headers(&[(name, "old")]);
+            update(&mut stored, headers(&[(name, "new")]));
+            assert_eq!(stored[name], "old");
+            let mut stored = headers(&[]);
+            update(&mut stored, headers(&[(name, "new")]));
+            assert!(stored.is_empty(), "{name}");
+        }
     }
 
     #[test]
