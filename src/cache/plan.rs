@@ -132,7 +132,8 @@ impl<St: CacheStore> Plan<St> {
         let settings = &self.settings;
         let purged = settings.shared.purges.verdict(&entry.head) == super::purge::Verdict::Stale;
         let age = settings.age_of(&entry.head, settings.clock.now(), purged);
-        if !entry.head.terms.may_stand_in(age, &self.ask.directives, origin_is_dead) {
+        let kept_if_dead = origin_is_dead.then_some(settings.keep_stale.as_secs());
+        if !entry.head.terms.may_stand_in(age, &self.ask.directives, kept_if_dead) {
             return None;
         }
         if let Some(context) = &self.ask.context {

@@ -39,20 +39,24 @@ impl Terms {
         if self.never_stale { 0 } else { self.stale_while_revalidate.max(self.stale_if_error) }
     }
 
-    /// True when it may be served at this age though the origin has failed. A dead origin leaves no other way (RFC 9111
-    /// section 4.2.4); one that answers with an error needs a window for it (RFC 5861 section 4).
-    pub(in crate::cache) fn may_stand_in(&self, age: u64, request: &RequestDirectives, origin_is_dead: bool) -> bool {
+    /// True when it may be served at this age though the origin has failed. One that answers with an error needs a window for
+    /// it (RFC 5861 section 4). One that is dead leaves no other way (RFC 9111 section 4.2.4): then it is served for as long as
+    /// stale responses are kept, `kept_if_dead` seconds after their lifetime.
+    pub(in crate::cache) fn may_stand_in(
+        &self,
+        age: u64,
+        request: &RequestDirectives,
+        kept_if_dead: Option<u64>,
+    ) -> bool {
         if self.always_validate || request.no_cache {
             return false;
         }
-        let beyond = age.saturating_sub(self.lifetime);
         if age < self.lifetime {
             return true;
         }
-        if self.never_stale {
-            return false;
-        }
-        origin_is_dead || beyond < self.stale_if_error.max(request.stale_if_error.unwrap_or(0))
+        let on_error = self.stale_if_error.max(request.stale_if_error.unwrap_or(0));
+        let window = kept_if_dead.map_or(on_error, |kept| kept.max(on_error));
+        !self.never_stale && age - self.lifetime < window
     }
 }
 
@@ -157,7 +161,7 @@ mod tests {
         {
             let response = format!("{response}, stale-while-revalidate=99, stale-if-error=99");
             assert_eq!(at(&response, 5, "max-stale"), Reuse::Expired, "{response}");
-            assert!(!terms(&response).may_stand_in(5, &request("stale-if-error=99"), true), "{response}");
+            assert!(!terms(&response).may_stand_in(5, &request("stale-if-error=99"), Some(9999)), "{response}");
             assert_eq!(terms(&response).stale_window(), 0);
         }
     }
@@ -172,11 +176,12 @@ mod tests {
     #[test]
     fn an_origin_that_fails_is_stood_in_for_within_the_window_and_a_dead_one_for_as_long_as_it_is_kept() {
         let stored = terms("max-age=1, stale-if-error=10");
-        assert!(stored.may_stand_in(10, &request(""), false));
-        assert!(!stored.may_stand_in(11, &request(""), false));
-        assert!(stored.may_stand_in(11, &request("stale-if-error=20"), false));
-        assert!(stored.may_stand_in(9999, &request(""), true));
-        assert!(!stored.may_stand_in(5, &request("no-cache"), true));
+        assert!(stored.may_stand_in(10, &request(""), None));
+        assert!(!stored.may_stand_in(11, &request(""), None));
+        assert!(stored.may_stand_in(11, &request("stale-if-error=20"), None));
+        assert!(stored.may_stand_in(9999, &request(""), Some(9999)));
+        assert!(!stored.may_stand_in(9999, &request(""), Some(60)));
+        assert!(!stored.may_stand_in(5, &request("no-cache"), Some(9999)));
     }
 
     proptest! {
@@ -190,7 +195,7 @@ mod tests {
             let reuse = decide(&terms, age, &request);
             if never_stale && age >= lifetime {
                 prop_assert_eq!(reuse, Reuse::Expired);
-                prop_assert!(!terms.may_stand_in(age, &request, true));
+                prop_assert!(!terms.may_stand_in(age, &request, Some(u64::MAX)));
             }
             prop_assert_eq!(reuse == Reuse::Fresh && age >= lifetime, false);
         }
