@@ -351,3 +351,36 @@ async fn what_the_cache_has_to_do_with_nothing_of_passes_by() {
     let handshake = bench.get(&[("connection", "upgrade"), ("upgrade", "websocket")]).await;
     assert_eq!((handshake.outcome(), handshake.field("cache-status")), ("", ""));
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_or_forth_makes_nothing_older_or_younger() {
+    const HOUR: i64 = 3_600_000;
+    for step in [-HOUR, HOUR] {
+        let bench = Bench::new();
+        // Dated by an origin whose clock is right.
+        let date = bench.date(0);
+        bench.origin.answers(200, &[FRESH, ("date", &date)], "before");
+        bench.get(&[]).await;
+        bench.passes(10);
+        bench.hand.step_wall(step);
+        let hit = bench.get(&[]).await;
+        assert_eq!((hit.outcome(), hit.field("age"), hit.content.as_str()), ("HIT", "10", "before"), "{step}");
+        bench.passes(89);
+        assert_eq!(bench.get(&[]).await.outcome(), "HIT");
+        // It is stale when its time is over, and no sooner or later.
+        bench.passes(2);
+        let date = bench.date(-step / 1_000);
+        bench.origin.answers(200, &[FRESH, ("date", &date)], "after");
+        assert_eq!(bench.get(&[]).await.content, "after");
+        if step < 0 {
+            // What comes from the future has no age (RFC 9111 section 4.2.3).
+            bench.passes(99);
+            let hit = bench.get(&[]).await;
+            assert_eq!((hit.outcome(), hit.field("age")), ("HIT", "99"));
+        } else {
+            // And what seems to be an hour old is taken to be.
+            bench.origin.answers(200, &[FRESH], "again");
+            assert_eq!(bench.get(&[]).await.content, "again");
+        }
+    }
+}
