@@ -11,7 +11,7 @@ use tower_gateway::auth::AuthLayer;
 use tower_gateway::client_ip::ClientIpLayer;
 use tower_gateway::concurrency::ConcurrencyLayer;
 use tower_gateway::ip_filter::IpFilterLayer;
-use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer};
+use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer, LimitedBody};
 use tower_gateway::redis::Redis;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::route::Router;
@@ -29,7 +29,7 @@ use crate::endpoint::Endpoint;
 use crate::health::Health;
 use crate::plugins::PluginStack;
 use crate::rate_limits::{Counters, RouteLimits};
-use crate::stack::{Door, Optional, RouteService};
+use crate::stack::{Door, Optional, RouteService, Stack};
 use crate::upstreams::{TrustedByMachine, UpstreamParts, Upstreams};
 use crate::{cors, layers, upstreams};
 
@@ -211,6 +211,32 @@ impl RouteLayers {
             .layer(optional.layer(&self.limits.after_auth))
             // Who is refused up to here has nothing made of what follows.
             .layer(Door)
+            .service(self.behind(&mut optional, endpoint.clone()));
+        let stack: Box<dyn Stack<ServeBody>> = if self.is_open() && self.has_more_than_its_end() {
+            // There is nothing to keep apart where nobody is refused, nor to switch off.
+            Box::new(self.body_limit.layer(self.behind(&mut optional, endpoint)))
+        } else {
+            optional.choose(cors, stack, self.body_limit.layer(endpoint))
+        };
+        // Around all of them, since the answers that they make are the route's too.
+        self.response.layer(RouteService { encoded_slashes: self.encoded_slashes, stack })
+    }
+
+    /// What those meet who are let in.
+    fn behind(
+        &self,
+        optional: &mut Optional,
+        endpoint: Endpoint,
+    ) -> impl Service<
+        Request<LimitedBody<ServeBody>>,
+        Response = Response<impl Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + use<>>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + use<> {
+        ServiceBuilder::new()
             // The user's own, who know by now who is asking.
             .layer(optional.layer(&self.plugins))
             // After whatever decides who is let in: what is stored answers for the origin, and for nothing before it.
@@ -220,11 +246,19 @@ impl RouteLayers {
             // What was answered before is not in flight.
             .layer(optional.layer(&self.concurrency))
             // A proxy strips what must not reach the origin last of all, so that no layer before it can put it back.
-            .service(endpoint.clone());
-        let plain = self.body_limit.layer(endpoint);
-        let stack = optional.choose(cors, stack, plain);
-        // Around all of them, since the answers that they make are the route's too.
-        self.response.layer(RouteService { encoded_slashes: self.encoded_slashes, stack })
+            .service(endpoint)
+    }
+
+    /// True when no layer of the route's own may refuse, but for the length of a body.
+    fn is_open(&self) -> bool {
+        let Self { cors, ip_filter, content_types, auth, limits, .. } = self;
+        let RouteLimits { before_auth, trial, after_auth } = limits;
+        let limited = before_auth.is_some() || trial.is_some() || after_auth.is_some();
+        cors.is_none() && ip_filter.is_none() && content_types.is_none() && auth.is_none() && !limited
+    }
+
+    fn has_more_than_its_end(&self) -> bool {
+        self.plugins.is_some() || self.cache.is_some() || self.request.is_some() || self.concurrency.is_some()
     }
 
     fn endpoint(&self, upstreams: &Upstreams, clients: &Clients) -> Endpoint {
