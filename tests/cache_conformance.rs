@@ -345,7 +345,9 @@ async fn a_request_says_what_it_takes() {
     assert_ne!(bench.second(&stale, "", "Cache-Control: max-stale=100"), "STALE");
     assert_ne!(bench.second(&format!("200 OK\r\n{FRESH}"), "Cache-Control: no-store", ""), "HIT");
     let path = bench.path(&["200 OK"]);
-    assert_eq!(status(&bench.get(&path, "Cache-Control: only-if-cached")), "504");
+    let nothing = bench.get(&path, "Cache-Control: only-if-cached");
+    assert_eq!((status(&nothing), outcome(&nothing).as_str()), ("504", "MISS"));
+    assert_eq!(field(&nothing, "cache-status"), Some("tower-gateway; detail=only-if-cached"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,15 +140,25 @@ impl<St> Settings<St> {
         if purged { age.max(head.terms.lifetime) } else { age }
     }
 
-    /// A refusal of the cache's own.
-    pub(super) fn refusal<R>(&self, ask: &Ask, head: Head<'_>, rejection: Rejection) -> Response<Body<R>> {
-        self.gate.answer(head, ask.context.as_ref(), rejection).map(ResponseBody::own)
+    /// A refusal of the cache's own, which says as any other answer how the request was handled.
+    pub(super) fn refusal<'a, R>(
+        &self,
+        ask: &'a Ask,
+        head: Head<'_>,
+        rejection: Rejection,
+        handling: Handling<'a>,
+    ) -> Response<Body<R>> {
+        let context = ask.context.as_ref();
+        let mut refusal = self.gate.answer(head, context, rejection);
+        self.tell(context, Some(ask.key.as_str()), refusal.headers_mut(), handling, false);
+        refusal.map(ResponseBody::own)
     }
 }
 
 /// The client wanted nothing but what is stored (RFC 9111 section 5.2.1.7).
-pub(super) fn not_cached() -> Rejection {
-    Rejection::new("cache", Reason::Other("not_cached")).status(StatusCode::GATEWAY_TIMEOUT)
+pub(super) fn not_cached<'a>() -> (Rejection, Handling<'a>) {
+    let rejection = Rejection::new("cache", Reason::Other("not_cached")).status(StatusCode::GATEWAY_TIMEOUT);
+    (rejection, Handling { detail: Some("only-if-cached"), ..Handling::of(CacheOutcome::Miss) })
 }
 
 /// True when the client has what is stored already.

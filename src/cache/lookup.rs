@@ -150,8 +150,8 @@ where
                 None => self.forward(asking, mismatched),
             },
             Decision::NotCached => {
-                let head = Head::of(&self.request);
-                Next::Answer(self.settings.refusal(&self.ask, head, answer::not_cached()))
+                let (rejection, handling) = answer::not_cached();
+                Next::Answer(self.settings.refusal(&self.ask, Head::of(&self.request), rejection, handling))
             }
             Decision::Forward(asking) => self.forward(asking, mismatched),
         }

@@ -160,8 +160,7 @@ impl<St: CacheStore> Plan<St> {
             Meant::Unknown => {
                 // The client did not ask whether anything was modified, or not about this.
                 self.release_followers();
-                let rejection = Rejection::new("cache", Reason::UpstreamInvalidResponse);
-                return self.refusal(rejection);
+                return self.refusal(304);
             }
         };
         let age = entry.head.times.age(self.settings.clock.now());
@@ -179,19 +178,24 @@ impl<St: CacheStore> Plan<St> {
         };
         let answer = self.settings.answer(&found, &self.ask, &self.request, age, handling);
         // What is stored can always be read from its beginning.
-        answer.unwrap_or_else(|| self.refusal(Rejection::new("cache", Reason::UpstreamInvalidResponse)))
+        answer.unwrap_or_else(|| self.refusal(304))
     }
 
     fn tell(&self, headers: &mut HeaderMap, handling: Handling<'_>, appends: bool) {
         self.settings.tell(self.ask.context.as_ref(), Some(self.ask.key.as_str()), headers, handling, appends);
     }
 
-    fn refusal<R>(&self, rejection: Rejection) -> Response<answer::Body<R>> {
+    /// The origin has answered with this status what it was not asked.
+    fn refusal<R>(&self, status: u16) -> Response<answer::Body<R>> {
         let mut head = Request::new(()).into_parts().0;
         head.method = self.method.clone();
         head.uri = self.uri.clone();
         head.headers = self.request.clone();
-        self.settings.refusal(&self.ask, Head::from(&head), rejection)
+        let rejection = Rejection::new("cache", Reason::UpstreamInvalidResponse);
+        let forward_status = Some(status);
+        let handling =
+            Handling { forward: Some(self.asking.forward), forward_status, ..Handling::of(CacheOutcome::Miss) };
+        self.settings.refusal(&self.ask, Head::from(&head), rejection, handling)
     }
 
     /// The head that is stored, when the response may be.
@@ -345,7 +349,7 @@ impl<St: CacheStore> Plan<St> {
         });
         let Some(whole) = joined else {
             self.release_followers();
-            return self.refusal(Rejection::new("cache", Reason::UpstreamInvalidResponse));
+            return self.refusal(206);
         };
         parts.status = StatusCode::OK;
         parts.headers.remove(CONTENT_RANGE);

@@ -44,12 +44,23 @@ pub(super) struct Handling<'a> {
     pub(super) ttl: Option<i64>,
     pub(super) stored: bool,
     pub(super) collapsed: bool,
+    /// What else there is to say (RFC 9211 section 2.8): a token.
+    pub(super) detail: Option<&'static str>,
     pub(super) key: Option<&'a str>,
 }
 
 impl Handling<'_> {
     pub(super) fn of(outcome: CacheOutcome) -> Self {
-        Self { outcome, forward: None, forward_status: None, ttl: None, stored: false, collapsed: false, key: None }
+        Self {
+            outcome,
+            forward: None,
+            forward_status: None,
+            ttl: None,
+            stored: false,
+            collapsed: false,
+            detail: None,
+            key: None,
+        }
     }
 
     /// True when there is nothing to tell but that it is a hit, and how long it is fresh.
@@ -63,6 +74,8 @@ impl Handling<'_> {
         text.push_str(name);
         // An answer from the store is a hit, also when it is stale; what was validated was forwarded.
         match self.forward {
+            // What the cache has made itself is neither.
+            None if self.outcome == CacheOutcome::Miss => {}
             None => text.push_str("; hit"),
             Some(forward) => {
                 text.push_str("; fwd=");
@@ -82,6 +95,10 @@ impl Handling<'_> {
         }
         if self.collapsed {
             text.push_str("; collapsed");
+        }
+        if let Some(detail) = self.detail {
+            text.push_str("; detail=");
+            text.push_str(detail);
         }
         let value = match self.key {
             None => HeaderValue::from_bytes(text.as_bytes()),
