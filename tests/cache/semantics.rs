@@ -339,9 +339,13 @@ async fn a_new_answer_that_may_not_be_stored_takes_the_place_of_the_old_one() {
 #[tokio::test]
 async fn what_the_cache_has_to_do_with_nothing_of_passes_by() {
     let bench = Bench::new();
-    for (method, fields) in
-        [("OPTIONS", &[][..]), ("GET", &[("content-length", "3")]), ("GET", &[("transfer-encoding", "chunked")])]
-    {
+    for (method, fields) in [
+        ("OPTIONS", &[][..]),
+        ("GET", &[("content-length", "3")]),
+        ("GET", &[("transfer-encoding", "chunked")]),
+        // For two places: it has no key of its own.
+        ("GET", &[("host", "b.test")]),
+    ] {
         for _ in 0..2 {
             bench.origin.answers(200, &[FRESH], "content");
             assert_eq!(bench.send(method, "/a", fields).await.outcome(), "BYPASS");
