@@ -89,6 +89,7 @@ mod origin;
 mod plan;
 mod policy;
 mod purge;
+mod record;
 mod service;
 mod settings;
 mod status;

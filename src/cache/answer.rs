@@ -9,10 +9,11 @@ use http::{Response, StatusCode};
 
 use super::ask::Ask;
 use super::body::CacheBody;
-use super::entry::{Record, StoredBody, StoredHead, Teller};
+use super::entry::{StoredBody, StoredHead, Teller};
 use super::found::{Found, FoundBody};
 use super::policy::conditional::{self, NOT_IN_A_304};
 use super::policy::range::{self, Answer};
+use super::record::Record;
 use super::settings::Settings;
 use super::status::{self, CACHE_STATUS, Handling};
 use super::stream::Stream;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::header::{ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 
 use super::ask::Ask;
-use super::entry::{Entry, Record, StoredHead};
+use super::entry::{Entry, StoredHead};
 use super::found::Found;
 use super::policy::range::{self, Answer};
 use super::policy::reuse::{self, Reuse};
 use super::policy::vary::Nominated;
 use super::policy::{conditional, validation, vary};
 use super::purge::Verdict;
+use super::record::Record;
 use super::settings::Settings;
 use super::status::Forward;
 use crate::CacheOutcome;

@@ -8,13 +8,14 @@ use http::{Request, Response};
 
 use super::ask::Ask;
 use super::decision::{Asking, Decision};
-use super::entry::{Record, StoredHead};
+use super::entry::StoredHead;
 use super::flight::{Boarding, Landing, Lead};
 use super::found::Found;
 use super::origin::Origin;
 use super::plan::Plan;
 use super::policy::reuse::{self, Reuse};
 use super::policy::vary;
+use super::record::Record;
 use super::settings::Settings;
 use super::status::{Forward, Handling};
 use super::store::{CacheStore, Known};

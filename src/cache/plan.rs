@@ -1,36 +1,27 @@
 //! What becomes of the origin's answer.
 
 mod recorder;
+mod settling;
+mod storing;
 mod updates;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::HeaderMap;
 use http::{Method, Request, Response, StatusCode, Uri, response};
 use http_body::Body;
 
-use self::recorder::Recorder;
+use self::settling::is_shareable;
 use super::answer::{self, appends_to};
 use super::ask::Ask;
 use super::body::CacheBody;
 use super::decision::Asking;
-use super::entry::{Entry, StoredBody, StoredHead, Times, unix_seconds};
 use super::flight::Lead;
-use super::found::{Found, FoundBody};
-use super::key::Target;
-use super::policy::directives::ResponseDirectives;
-use super::policy::fields;
-use super::policy::freshness;
-use super::policy::range;
-use super::policy::reuse::Terms;
-use super::policy::storable::{self, Asked};
+use super::found::Found;
 use super::policy::validation::{self, Meant};
-use super::policy::{conditional, vary};
 use super::settings::Settings;
 use super::status::{Forward, Handling};
 use super::store::CacheStore;
-use super::stream::{FromBody, Stream};
 use crate::body::ResponseBody;
 use crate::{BoxError, CacheOutcome, Head, Reason, Rejection};
 
@@ -197,190 +188,4 @@ impl<St: CacheStore> Plan<St> {
             Handling { forward: Some(self.asking.forward), forward_status, ..Handling::of(CacheOutcome::Miss) };
         self.settings.refusal(&self.ask, Head::from(&head), rejection, handling)
     }
-
-    /// The head that is stored, when the response may be.
-    fn storable<R>(&self, parts: &response::Parts, body: &R) -> Option<StoredHead>
-    where
-        R: Body,
-    {
-        let length = content_length(&parts.headers).unwrap_or(0).max(body.size_hint().lower());
-        // A HEAD has no content to store: what its answer says of the GET's is learnt elsewhere.
-        if length > self.settings.max_body || self.method == Method::HEAD {
-            return None;
-        }
-        // Nothing came of what was announced.
-        if body.is_end_stream() && (length > 0 || parts.status == StatusCode::PARTIAL_CONTENT) {
-            return None;
-        }
-        let head = self.head_of(parts.status, parts.headers.clone())?;
-        let outdated = self.settings.shared.purges.outdated(head.key.uri(), head.times.requested);
-        (!outdated).then_some(head)
-    }
-
-    /// The head of a response that may be stored, and is of use when it is.
-    fn head_of(&self, status: StatusCode, headers: HeaderMap) -> Option<StoredHead> {
-        let (head, storable) = self.settled(status, headers);
-        let terms = &head.terms;
-        let can_be_served = head.times.initial_age < terms.lifetime.saturating_add(terms.stale_window());
-        let of_use = (can_be_served && !terms.always_validate) || validation::has_validator(&head.headers);
-        (storable && of_use).then_some(head)
-    }
-
-    /// A head with all that is settled about it, and whether it may be stored.
-    fn settled(&self, status: StatusCode, mut headers: HeaderMap) -> (StoredHead, bool) {
-        let settings = &self.settings;
-        let directives = ResponseDirectives::of(&headers);
-        let (received, date) = (settings.clock.now(), settings.clock.wall());
-        let lifetime = freshness::lifetime(status, &headers, &directives, unix_seconds(date), &settings.defaults);
-        let target = Target::of(&self.uri, &self.request, self.ask.context.as_ref());
-        let asked = Asked {
-            method: if self.method == Method::HEAD { &Method::GET } else { &self.method },
-            uri: &self.uri,
-            host: target.host,
-            directives: self.ask.directives,
-            authorized: self.ask.authorized,
-        };
-        let storable = self.ask.stores
-            && !self.ask.for_the_origin
-            && storable::check(&asked, status, &headers, &directives, lifetime, settings.stores_set_cookie).is_ok();
-        fields::strip_unstored(&mut headers);
-        let times = Times::now(&headers, self.ask.now, received, date);
-        let (window, on_error) = (settings.stale_while_revalidate, settings.stale_if_error);
-        let terms = Terms::new(lifetime.seconds(), &directives, window, on_error);
-        let part = if status == StatusCode::PARTIAL_CONTENT { range::of_response(&headers) } else { None };
-        let vary = vary::nominated(&headers, &self.request);
-        (StoredHead::new(self.ask.key.clone(), status, headers, vary, terms, part, times), storable)
-    }
-
-    fn store_while_passing<R>(self, head: StoredHead, mut parts: response::Parts, body: R) -> Response<answer::Body<R>>
-    where
-        R: Body + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        let length = content_length(&parts.headers).or_else(|| body.size_hint().exact());
-        let appends = head.has_status;
-        let ttl =
-            i64::try_from(head.terms.lifetime).unwrap_or(i64::MAX).saturating_sub_unsigned(head.times.initial_age);
-        let handling = Handling {
-            forward: Some(self.asking.forward),
-            ttl: Some(ttl),
-            stored: true,
-            ..Handling::of(CacheOutcome::Miss)
-        };
-        self.tell(&mut parts.headers, handling, appends);
-        let body = if body.is_end_stream() {
-            self.store_now(head, Vec::new());
-            CacheBody::inner(body)
-        } else {
-            CacheBody::arriving(self.record(head, Vec::new(), FromBody::new(body), length))
-        };
-        Response::from_parts(parts, ResponseBody::inner(body))
-    }
-
-    /// A reader of a body that is stored as it is read, and shared where it may be.
-    fn record<R>(
-        mut self,
-        head: StoredHead,
-        first: Vec<Bytes>,
-        source: FromBody<R>,
-        length: Option<u64>,
-    ) -> super::stream::Reader
-    where
-        R: Body + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        let settings = self.settings.clone();
-        let head = Arc::new(head);
-        let lead = if is_shareable(&head) { self.lead.take() } else { None };
-        self.release_followers();
-        let sharing = lead.as_ref().map(Lead::sharing);
-        let recorder = Recorder::new(settings.clone(), head.clone(), self.asking.base.take(), self.ask.range, lead);
-        let (limit, abandoned) = (settings.max_body, settings.when_abandoned);
-        let (stream, reader) =
-            Stream::open(first, Box::pin(source), length, limit, Some(Box::new(recorder)), abandoned);
-        if let Some(sharing) = sharing {
-            settings.shared.uncacheable.forget(self.ask.key.as_str());
-            sharing.share(Found { head, body: FoundBody::Arriving(stream) });
-        }
-        reader
-    }
-
-    fn store_now(mut self, head: StoredHead, chunks: Vec<Bytes>) {
-        let entry = Entry { head: Arc::new(head), body: StoredBody::new(chunks, None) };
-        self.put(&entry);
-        if is_shareable(&entry.head) {
-            self.share(Found::from(&entry));
-        } else {
-            self.release_followers();
-        }
-    }
-
-    fn put(&self, entry: &Entry) {
-        let (settings, base) = (self.settings.clone(), self.asking.base.clone());
-        Recorder::new(settings, entry.head.clone(), base, self.ask.range, None).put(entry.clone());
-    }
-
-    fn share(&mut self, found: Found) {
-        if let Some(lead) = self.lead.take() {
-            self.settings.shared.uncacheable.forget(self.ask.key.as_str());
-            lead.sharing().share(found);
-        }
-    }
-
-    /// Nothing is to be shared: those who wait are told at once, and for a while nobody waits again.
-    fn release_followers(&mut self) {
-        if let Some(lead) = self.lead.take() {
-            let settings = &self.settings;
-            settings.shared.uncacheable.remember(self.ask.key.as_str(), settings.clock.now(), settings.uncacheable_for);
-            lead.release();
-        }
-    }
-
-    /// The beginning that is stored and the rest that has come, as one.
-    fn complete<R>(mut self, prefix: &Entry, mut parts: response::Parts, body: R) -> Response<answer::Body<R>>
-    where
-        R: Body + Send + 'static,
-        R::Error: Into<BoxError>,
-    {
-        let joined = prefix.head.part.as_ref().zip(range::of_response(&parts.headers)).and_then(|(one, two)| {
-            let same = conditional::strong_tag(&prefix.head.headers) == conditional::strong_tag(&parts.headers);
-            let follows = two.first == one.last + 1;
-            range::joined(one, &two).filter(|joined| same && follows && range::is_whole(joined))
-        });
-        let Some(whole) = joined else {
-            self.release_followers();
-            return self.refusal(206);
-        };
-        parts.status = StatusCode::OK;
-        parts.headers.remove(CONTENT_RANGE);
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.length()));
-        let appends = appends_to(&parts.headers);
-        let head =
-            self.head_of(parts.status, parts.headers.clone()).filter(|_| whole.length() <= self.settings.max_body);
-        let forward = Some(self.asking.forward);
-        let stored = head.is_some();
-        let handling = Handling { forward, forward_status: Some(206), stored, ..Handling::of(CacheOutcome::Miss) };
-        self.tell(&mut parts.headers, handling, appends);
-        let first = prefix.body.chunks.to_vec();
-        let source = FromBody::new(body);
-        let reader = match head {
-            Some(head) => self.record(head, first, source, Some(whole.length())),
-            None => {
-                self.release_followers();
-                let (limit, abandoned) = (self.settings.max_body, self.settings.when_abandoned);
-                Stream::open(first, Box::pin(source), Some(whole.length()), limit, None, abandoned).1
-            }
-        };
-        Response::from_parts(parts, ResponseBody::inner(CacheBody::arriving(reader)))
-    }
-}
-
-pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// True when others may be answered with it though it was not made for them.
-fn is_shareable(head: &StoredHead) -> bool {
-    let fresh = head.times.initial_age < head.terms.lifetime && !head.terms.always_validate;
-    fresh && head.part.is_none() && !head.headers.contains_key(SET_COOKIE)
 }

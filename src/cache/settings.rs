@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::entry::Record;
 use super::flight::Flights;
 use super::key::KeyRules;
 use super::policy::freshness::Defaults;
 use super::purge::Purges;
+use super::record::Record;
 use super::stream::WhenAbandoned;
 use super::uncacheable::Uncacheable;
 use crate::gate::Gate;

@@ -19,7 +19,7 @@ pub use self::memory::MemoryStore;
 pub use self::redis::RedisStore;
 pub use self::remote::{ByteStore, Remote};
 pub use self::tiered::{OptionalGet, Tiered, TieredGet};
-pub use super::entry::Record;
+pub use super::record::Record;
 
 use std::future::Future;
 use std::sync::Arc;

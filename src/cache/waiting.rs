@@ -10,8 +10,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
 use super::ask::Ask;
-use super::entry::Record;
 use super::flight::{Follow, Landing};
+use super::record::Record;
 use super::settings::Settings;
 use super::store::CacheStore;
 

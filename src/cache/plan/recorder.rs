@@ -3,11 +3,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::cache::entry::{Entry, Record, StoredBody, StoredHead};
+use crate::cache::entry::{Entry, StoredBody, StoredHead};
 use crate::cache::flight::Lead;
 use crate::cache::policy::conditional::strong_tag;
 use crate::cache::policy::range::{self, Wanted};
 use crate::cache::purge::Verdict;
+use crate::cache::record::Record;
 use crate::cache::settings::Settings;
 use crate::cache::store::{CacheStore, Known};
 use crate::cache::stream::Recording;
