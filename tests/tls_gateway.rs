@@ -160,6 +160,33 @@ async fn a_redirect_leads_to_the_same_url_over_https() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_redirects_says_before_that_what_every_public_one_says() {
+    let origin = RawOrigin::answering(OK).await;
+    let authority = Authority::new("ca");
+    let listeners = format!("[listeners.a]\naddress = \"127.0.0.1:0\"\nredirect_to = \"https\"\n{HTTPS}");
+    let config = |header: &str| {
+        config(&origin, "", &listeners, &format!("[request_id]\nheader = \"{header}\"\n[health]\npath = \"/up\"\n"))
+    };
+    let served = Served::start(3, &config("x-one"), |folder| {
+        authority.server(&["gw.example"]).write(folder, "gw");
+    });
+    let ask = async |path| get(&mut TcpStream::connect(served.addresses[1]).await.unwrap(), path).await;
+    let health = ask("/up").await;
+    assert!(status(&health) == "200" && health.ends_with("{\"status\":\"ok\"}"), "{health}");
+    for (path, expected) in [("/up/not", "308"), ("/a%2Fb", "308"), ("/../b", "400")] {
+        let answer = ask(path).await;
+        assert_eq!(status(&answer), expected);
+        assert!(field(&answer, "x-one").is_some(), "{answer}");
+    }
+    std::fs::write(served.folder.path().join("gateway.toml"), config("x-two")).unwrap();
+    served.gateway.signal("HUP");
+    let lines = served.hears();
+    assert!(lines.last().unwrap().ends_with("reloaded"), "{lines:#?}");
+    assert!(field(&ask("/a").await, "x-two").is_some());
+    served.gateway.signal("TERM");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_says_whose_connection_it_is_and_others_are_not_listened_to() {
     let mut origin = RawOrigin::answering(OK).await;
     let listeners = "[listeners.proxied]\naddress = \"127.0.0.1:0\"\nproxy_protocol = true\n";

@@ -15,7 +15,7 @@ use tower_gateway::limits::{BodyLimitLayer, ContentTypeLayer, LimitedBody};
 use tower_gateway::redis::Redis;
 use tower_gateway::request_id::RequestIdLayer;
 use tower_gateway::route::Router;
-use tower_gateway::serve::ServeBody;
+use tower_gateway::serve::{RedirectToHttps, ServeBody};
 use tower_gateway::strict::{EncodedSlashes, StrictLayer};
 use tower_gateway::transform::{Transform, TransformLayer};
 use tower_gateway::upstream::Client;
@@ -152,6 +152,27 @@ impl Assembly {
             .layer(self.health.clone())
             // And what each route has for it.
             .service(self.router(clients))
+    }
+
+    /// The same for a listener that only redirects: what is said on the public listeners before any route is said there as well.
+    pub(crate) fn redirect(
+        &self,
+        redirect: RedirectToHttps,
+    ) -> impl Service<
+        Request<ServeBody>,
+        Response = Response<impl Body<Data = bytes::Bytes, Error: Into<BoxError>> + use<>>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + use<> {
+        ServiceBuilder::new()
+            .layer(self.client_ip.clone())
+            .layer(self.request_id.clone())
+            // An encoded slash stays one on its way to the route that decides on it.
+            .layer(StrictLayer::new().encoded_slashes(EncodedSlashes::Keep))
+            .layer(self.health.clone())
+            .service(redirect)
     }
 
     fn router(&self, clients: &Clients) -> Router<Transform<RouteService>> {

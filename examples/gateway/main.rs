@@ -125,10 +125,12 @@ fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>)
         Source::File(path) => Some((Triggers::new()?, path.to_path_buf())),
         Source::Demo(_) => None,
     };
-    let running = Arc::new(Running::new(loaded, Assembly::worker)?);
-    let workers = running.clone();
+    let running = Arc::new(Running::new(loaded, (Assembly::worker, Assembly::redirect))?);
+    let (workers, redirects) = (running.clone(), running.clone());
     let listeners = running.listeners(&loaded.config);
-    let server = layers::server(&loaded.config.server, listeners)?.start(move |_| workers.worker())?;
+    let server = layers::server(&loaded.config.server, listeners)?;
+    let server =
+        server.start_with_redirects(move |_| workers.worker(), move |_, redirect| redirects.redirect(redirect))?;
     if let Some((triggers, file)) = triggers {
         control.spawn(triggers.follow(running.clone(), file));
     }

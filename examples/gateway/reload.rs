@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tower_gateway::BoxError;
-use tower_gateway::serve::{Listener, Swap};
+use tower_gateway::serve::{Listener, RedirectToHttps, Swap};
 
 use self::hangup::Hangup;
 use self::watch::Watch;
@@ -26,15 +26,19 @@ use crate::config::stamp::Files;
 use crate::config::{self, Config, Faults, Finding, Loaded};
 use crate::listeners::Listeners;
 
-/// What is being served, and by whom. `S` is a worker's stack.
-pub(crate) struct Running<S> {
-    make: fn(&Assembly, &Clients) -> S,
+/// What is being served, and by whom. `S` is a worker's stack, and `R` that of a listener that redirects.
+pub(crate) struct Running<S, R> {
+    make: Stacks<S, R>,
     /// What the process was started with: a key that needs a restart is compared with this.
     started: Started,
     listeners: Listeners,
     current: Mutex<Current>,
     workers: Mutex<Vec<Worker<S>>>,
+    redirects: Mutex<Vec<(RedirectToHttps, Swap<R>)>>,
 }
+
+/// How stacks are made of what a configuration came to.
+type Stacks<S, R> = (fn(&Assembly, &Clients) -> S, fn(&Assembly, RedirectToHttps) -> R);
 
 struct Started {
     server: config::Server,
@@ -73,8 +77,8 @@ pub(crate) enum NotReloaded {
     Assembly(BoxError),
 }
 
-impl<S> Running<S> {
-    pub(crate) fn new(loaded: &Loaded, make: fn(&Assembly, &Clients) -> S) -> Result<Self, BoxError> {
+impl<S, R> Running<S, R> {
+    pub(crate) fn new(loaded: &Loaded, make: Stacks<S, R>) -> Result<Self, BoxError> {
         let assembly = Assembly::new(&loaded.config, None)?;
         let Config { server, listeners, .. } = &loaded.config;
         Ok(Self {
@@ -83,6 +87,7 @@ impl<S> Running<S> {
             listeners: Listeners::new(&loaded.config)?,
             current: Mutex::new(Current::new(loaded, assembly)),
             workers: Mutex::default(),
+            redirects: Mutex::default(),
         })
     }
 
@@ -95,8 +100,15 @@ impl<S> Running<S> {
     pub(crate) fn worker(&self) -> Swap<S> {
         let current = lock(&self.current);
         let clients = current.assembly.clients(&Clients::new());
-        let stack = Swap::new((self.make)(&current.assembly, &clients));
+        let stack = Swap::new((self.make.0)(&current.assembly, &clients));
         lock(&self.workers).push(Worker { runtime: Handle::current(), clients, stack: stack.clone() });
+        stack
+    }
+
+    /// The stack of one worker for one more listener that redirects.
+    pub(crate) fn redirect(&self, redirect: RedirectToHttps) -> Swap<R> {
+        let stack = Swap::new((self.make.1)(&lock(&self.current).assembly, redirect));
+        lock(&self.redirects).push((redirect, stack.clone()));
         stack
     }
 
@@ -117,6 +129,9 @@ impl<S> Running<S> {
             worker.clients = clients;
             drop(worker.stack.replace(stack));
         }
+        for (redirect, stack) in lock(&self.redirects).iter() {
+            drop(stack.replace((self.make.1)(&assembly, *redirect)));
+        }
         self.listeners.replace(&listeners, &loaded.config);
         *current = Current::new(&loaded, assembly);
         let mut restart = loaded.config.server.needs_restart(&self.started.server);
@@ -129,7 +144,7 @@ impl<S> Running<S> {
     fn stack(&self, assembly: &Assembly, worker: &Worker<S>) -> (Clients, S) {
         let _within = worker.runtime.enter();
         let clients = assembly.clients(&worker.clients);
-        let stack = (self.make)(assembly, &clients);
+        let stack = (self.make.0)(assembly, &clients);
         (clients, stack)
     }
 
@@ -173,7 +188,11 @@ impl Triggers {
     }
 
     /// Reloads `file` whenever there is a reason to, for as long as the process lives.
-    pub(crate) async fn follow<S: Send + 'static>(mut self, running: Arc<Running<S>>, file: PathBuf) {
+    pub(crate) async fn follow<S: Send + 'static, R: Send + 'static>(
+        mut self,
+        running: Arc<Running<S, R>>,
+        file: PathBuf,
+    ) {
         loop {
             if let Err(error) = self.watch.set(running.watched()) {
                 eprintln!("warning: not all of {} can be watched: {error}; send SIGHUP after a change", file.display());

@@ -1,11 +1,9 @@
 use std::net::SocketAddr;
 
-use super::redirect::ToHttps;
+use super::redirect::RedirectToHttps;
 use super::{Listener, ProxyProtocol};
-use crate::strict::{Strict, StrictLayer};
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
-use tower_layer::Layer;
 
 /// What is done with the connections of one listener.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ impl Entrance {
     }
 
     /// Who answers here instead of the service.
-    pub(super) fn redirects(&self) -> Option<Strict<ToHttps>> {
-        self.redirect_to.map(|port| StrictLayer::new().layer(ToHttps { port }))
+    pub(super) fn redirect(&self) -> Option<RedirectToHttps> {
+        self.redirect_to.map(|port| RedirectToHttps { port })
     }
 }

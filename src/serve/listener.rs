@@ -59,7 +59,8 @@ impl Listener {
     /// Answers every request with a 308 to the same URL at the port of the listener with this name, over HTTPS.
     ///
     /// The server gives this answer by itself: no service sees these requests. What [`StrictLayer`](crate::strict::StrictLayer)
-    /// refuses is refused here too, and so is a request without a Host.
+    /// refuses is refused here too, and so is a request without a Host. To answer more than that there, see
+    /// [`Server::start_with_redirects`](super::Server::start_with_redirects).
     pub fn redirect_to(mut self, name: impl Into<Arc<str>>) -> Self {
         self.redirect_to = Some(name.into());
         self

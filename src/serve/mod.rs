@@ -132,6 +132,7 @@ pub use self::counters::ServeStats;
 pub use self::error::{ServeBodyError, ServeError};
 pub use self::handle::{Drained, ServerHandle};
 pub use self::listener::{Listener, ProxyProtocol};
+pub use self::redirect::RedirectToHttps;
 pub use self::server::Server;
 pub use self::shutdown::shutdown_signal;
 pub use self::swap::Swap;

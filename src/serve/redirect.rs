@@ -7,20 +7,22 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{HOST, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::Empty;
 use tower_service::Service;
 
+use crate::body::ResponseBody;
 use crate::{Reason, Rejection, RequestContext};
 
-/// Answers with a 308 (RFC 9110 section 15.4.9) to the same host, path and query, over HTTPS at `port`. For requests that
-/// are strictly well formed.
+/// Answers every request with a 308 (RFC 9110 section 15.4.9) to the same host, path and query, over HTTPS at the port of the
+/// listener that its own [redirects to](super::Listener::redirect_to). For requests that are strictly well formed: a
+/// [`StrictLayer`](crate::strict::StrictLayer) goes around it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ToHttps {
+pub struct RedirectToHttps {
     pub(super) port: u16,
 }
 
-impl<B> Service<Request<B>> for ToHttps {
-    type Response = Response<Full<Bytes>>;
+impl<B> Service<Request<B>> for RedirectToHttps {
+    type Response = Response<ResponseBody<Empty<Bytes>>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -42,11 +44,11 @@ impl<B> Service<Request<B>> for ToHttps {
                 Rejection::new("redirect", Reason::BadRequest).detail(detail).response(context)
             }
         };
-        ready(Ok(response.map(Full::new)))
+        ready(Ok(response.map(ResponseBody::own)))
     }
 }
 
-impl ToHttps {
+impl RedirectToHttps {
     fn location<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
         let host = match request.headers().get(HOST) {
             Some(host) => host.to_str().ok()?,
@@ -80,7 +82,7 @@ mod tests {
     fn location(port: u16, target: &str, host: Option<&str>) -> Option<String> {
         let request = Request::builder().uri(target);
         let request = host.into_iter().fold(request, |request, host| request.header(HOST, host)).body(()).unwrap();
-        ToHttps { port }.location(&request).map(|location| location.to_str().unwrap().to_owned())
+        RedirectToHttps { port }.location(&request).map(|location| location.to_str().unwrap().to_owned())
     }
 
     #[test]

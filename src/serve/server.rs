@@ -7,16 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::admission::Admission;
 use super::entrance::Entrance;
 use super::handle::{Control, ServerHandle};
 use super::listen::{Bound, bind_all, entrances};
+use super::redirect::RedirectToHttps;
 use super::settings::Settings;
 use super::thread::{Running, Seed};
 use super::{Listener, ServeBody, ServeError};
 use crate::BoxError;
+use crate::strict::StrictLayer;
 
 /// A server that is bound to its addresses and not started yet. See the [module](super) for an example.
 #[derive(Debug)]
@@ -195,6 +198,56 @@ impl Server {
         B::Data: From<Bytes> + Send,
         B::Error: Into<BoxError>,
     {
+        self.start_with_redirects(service, |_, redirect| StrictLayer::new().layer(redirect))
+    }
+
+    /// The same with layers of your own around what listeners answer that [redirect](super::Listener::redirect_to): a path by
+    /// which load balancers ask for health, an id for each request.
+    ///
+    /// `redirects` is called as `service` is, once more for each such listener.
+    ///
+    /// ```no_run
+    /// use tower::ServiceBuilder;
+    /// use tower_gateway::request_id::RequestIdLayer;
+    /// use tower_gateway::serve::{Listener, Server};
+    /// use tower_gateway::strict::StrictLayer;
+    /// # use tower_gateway::tls::ServerTls;
+    /// # fn run(tls: ServerTls) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let app = tower::service_fn(|_: http::Request<tower_gateway::serve::ServeBody>| async {
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
+    /// # });
+    ///
+    /// let https = Listener::new("0.0.0.0:443".parse()?).name("https").tls(tls);
+    /// let plain = Listener::new("0.0.0.0:80".parse()?).redirect_to("https");
+    /// Server::listen([https, plain])?.start_with_redirects(
+    ///     move |_| app.clone(),
+    ///     |_, redirect| {
+    ///         ServiceBuilder::new().layer(RequestIdLayer::new()).layer(StrictLayer::new()).service(redirect)
+    ///     },
+    /// )?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Self::start).
+    pub fn start_with_redirects<F, S, B, G, R, C>(self, service: F, redirects: G) -> Result<ServerHandle, ServeError>
+    where
+        F: Fn(usize) -> S + Send + Sync + 'static,
+        S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        B: Body + Send + 'static,
+        B::Data: From<Bytes> + Send,
+        B::Error: Into<BoxError>,
+        G: Fn(usize, RedirectToHttps) -> R + Send + Sync + 'static,
+        R: Service<Request<ServeBody>, Response = Response<C>> + Clone + Send + 'static,
+        R::Future: Send,
+        R::Error: Send,
+        C: Body + Send + 'static,
+        C::Data: From<Bytes> + Send,
+        C::Error: Into<BoxError>,
+    {
         let workers = match self.settings.workers {
             0 => thread::available_parallelism().map_or(1, NonZeroUsize::get),
             workers => workers,
@@ -211,7 +264,7 @@ impl Server {
             counters: (0..workers).map(|_| Arc::default()).collect(),
             control: Arc::new(Control::new(workers)),
         };
-        let (factory, admission) = (Arc::new(service), Arc::new(Admission::new(&self.settings)));
+        let (factories, admission) = (Arc::new((service, redirects)), Arc::new(Admission::new(&self.settings)));
         let settings = Arc::new(self.settings);
         let (started, starts) = mpsc::channel();
         for (number, listeners) in listeners.into_iter().enumerate() {
@@ -222,13 +275,13 @@ impl Server {
                 admission: admission.clone(),
                 counters: handle.counters[number].clone(),
             };
-            let (factory, started) = (factory.clone(), started.clone());
+            let (factories, started) = (factories.clone(), started.clone());
             let running = Running { control: handle.control.clone() };
             let thread = thread::Builder::new().name(format!("serve-{number}"));
             let spawned = thread.spawn(move || {
                 // Dropped last, when nothing of this worker is left.
                 let running = running;
-                seed.run(&*factory, &running.control, move |result| {
+                seed.run(&factories.0, &factories.1, &running.control, move |result| {
                     // `start` may have failed on an earlier worker, and listens no longer.
                     let _ = started.send(result);
                 });

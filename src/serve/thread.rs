@@ -14,6 +14,7 @@ use super::admission::Admission;
 use super::counters::Counters;
 use super::entrance::Entrance;
 use super::handle::Control;
+use super::redirect::RedirectToHttps;
 use super::settings::Settings;
 use super::worker::{Worker, drained, http1_builder};
 use super::{ServeBody, ServeError};
@@ -40,8 +41,13 @@ pub(super) struct Seed {
 }
 
 impl Seed {
-    pub(super) fn run<F, S, B>(self, factory: &F, control: &Control, started: impl FnOnce(Result<(), ServeError>))
-    where
+    pub(super) fn run<F, S, B, G, R, C>(
+        self,
+        factory: &F,
+        redirects: &G,
+        control: &Control,
+        started: impl FnOnce(Result<(), ServeError>),
+    ) where
         F: Fn(usize) -> S,
         S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
@@ -49,6 +55,13 @@ impl Seed {
         B: Body + Send + 'static,
         B::Data: From<Bytes> + Send,
         B::Error: Into<BoxError>,
+        G: Fn(usize, RedirectToHttps) -> R,
+        R: Service<Request<ServeBody>, Response = Response<C>> + Clone + Send + 'static,
+        R::Future: Send,
+        R::Error: Send,
+        C: Body + Send + 'static,
+        C::Data: From<Bytes> + Send,
+        C::Error: Into<BoxError>,
     {
         let worker = self.number;
         let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
@@ -56,7 +69,12 @@ impl Seed {
             Err(source) => return started(Err(ServeError::Worker { worker, source })),
         };
         runtime.block_on(async {
-            let Ok(service) = catch_unwind(AssertUnwindSafe(|| factory(worker))) else {
+            let made = catch_unwind(AssertUnwindSafe(|| {
+                let redirects =
+                    self.listeners.iter().map(|(_, entrance)| Some(redirects(worker, entrance.redirect()?)));
+                (factory(worker), redirects.collect::<Vec<_>>())
+            }));
+            let Ok((service, redirects)) = made else {
                 return started(Err(ServeError::Factory { worker }));
             };
             let listen = |(listener, entrance)| Ok((tokio::net::TcpListener::from_std(listener)?, entrance));
@@ -76,7 +94,8 @@ impl Seed {
             let drain = worker.drain.clone();
             let accepts: Vec<_> = listeners
                 .into_iter()
-                .map(|(listener, entrance): (_, Arc<Entrance>)| match entrance.redirects() {
+                .zip(redirects)
+                .map(|((listener, entrance), redirect): ((_, Arc<Entrance>), _)| match redirect {
                     None => tokio::spawn(worker.clone().accept(listener, entrance)),
                     Some(service) => tokio::spawn(worker.with_service(service).accept(listener, entrance)),
                 })

@@ -49,7 +49,7 @@ fn a_hundred_reloads_under_load_leave_no_task_behind() {
     let file: PathBuf = folder.path().join("gateway.toml");
     write(&file, origin, 0);
     let loaded = Config::load(&file).unwrap();
-    let running = Arc::new(Running::new(&loaded, Assembly::worker).unwrap());
+    let running = Arc::new(Running::new(&loaded, (Assembly::worker, Assembly::redirect)).unwrap());
     let workers = running.clone();
     let listeners = running.listeners(&loaded.config);
     let server = layers::server(&loaded.config.server, listeners).unwrap().start(move |_| workers.worker()).unwrap();
