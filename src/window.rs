@@ -5,9 +5,13 @@ use crate::atomic::{AtomicU64, Ordering};
 /// How many parts a window has: it slides by one of them.
 pub(crate) const BUCKETS: u64 = 10;
 
+/// Places for them: as many as fit, since a power of two needs no division to find one's own.
+const PLACES: u64 = 16;
+
 const COUNT_BITS: u32 = 22;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
-const TICK_MASK: u64 = (1 << 20) - 1;
+const TICK_BITS: u32 = 20;
+const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 
 /// A ring of buckets, each of them one word: when it was begun, and what was counted since. The last part of the window is
 /// the one that is filled now, so it covers nine tenths of its length and up to all of it.
@@ -25,7 +29,7 @@ pub(crate) struct Window {
 /// On cache lines of its own: two threads that count at once would each wait for the other's.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Ring([AtomicU64; BUCKETS as usize]);
+struct Ring([AtomicU64; PLACES as usize]);
 
 const RINGS: usize = 8;
 
@@ -41,7 +45,7 @@ impl Window {
     #[inline]
     pub(crate) fn add(&self, now: u64, first: u64, second: u64) {
         let tick = self.tick(now);
-        let bucket = &self.rings[own_ring()].0[(tick % BUCKETS) as usize];
+        let bucket = &self.rings[own_ring()].0[place_of(tick)];
         let counts = first << COUNT_BITS | second;
         let mut word = bucket.load(Ordering::Relaxed);
         while word >> (2 * COUNT_BITS) != tick & TICK_MASK {
@@ -61,7 +65,7 @@ impl Window {
     /// Takes back one of the second count, which this thread has added at the same time.
     pub(crate) fn take_back_second(&self, now: u64) {
         let tick = self.tick(now);
-        let bucket = &self.rings[own_ring()].0[(tick % BUCKETS) as usize];
+        let bucket = &self.rings[own_ring()].0[place_of(tick)];
         let _ = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             let current = word >> (2 * COUNT_BITS) == tick & TICK_MASK;
             (current && second_of(word) > 0).then(|| word - 1)
@@ -74,7 +78,7 @@ impl Window {
         let (mut firsts, mut seconds) = (0, 0);
         for ring in &self.rings {
             for tick in last.saturating_sub(BUCKETS - 1)..=last {
-                let word = ring.0[(tick % BUCKETS) as usize].load(Ordering::Relaxed);
+                let word = ring.0[place_of(tick)].load(Ordering::Relaxed);
                 if word >> (2 * COUNT_BITS) == tick & TICK_MASK {
                     firsts += first_of(word);
                     seconds += second_of(word);
@@ -103,14 +107,29 @@ fn tick_of(millis: u64) -> u64 {
     (millis / BUCKETS).max(2)
 }
 
+/// Where the bucket of a tick is. It moves on by one whenever the ticks that are written begin anew, so that one that nobody has
+/// touched since is found in no place of its own sixteen times as long.
+#[inline]
+fn place_of(tick: u64) -> usize {
+    ((tick + (tick >> TICK_BITS)) % PLACES) as usize
+}
+
 /// The ring that this thread counts in: threads take them in turn.
+#[inline]
 fn own_ring() -> usize {
+    use std::cell::Cell;
     use std::sync::atomic::AtomicUsize;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static OWN: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % RINGS;
+        // Known when it is compiled, so that nothing has to be asked before it is read: none yet.
+        static OWN: Cell<usize> = const { Cell::new(RINGS) };
     }
-    OWN.with(|own| *own)
+    OWN.with(|own| {
+        if own.get() == RINGS {
+            own.set(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % RINGS);
+        }
+        own.get() % RINGS
+    })
 }
 
 fn first_of(word: u64) -> u64 {
@@ -164,10 +183,12 @@ mod tests {
         #[test]
         fn it_counts_as_a_list_of_all_that_happened_would(
             length in 20u64..5_000,
+            wraps in 0u64..40,
             steps in prop::collection::vec((0u64..2_000, any::<bool>()), 0..200),
         ) {
             let (window, tick) = (Window::new(length), length / BUCKETS);
-            let (mut now, mut all) = (0, Vec::new());
+            // Shortly before the ticks as they are written begin anew, so many times.
+            let (mut now, mut all) = ((wraps << TICK_BITS).saturating_sub(5) * tick, Vec::new());
             for (step, fails) in steps {
                 now += step;
                 window.add(now, 1, u64::from(fails));

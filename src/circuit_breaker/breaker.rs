@@ -115,8 +115,7 @@ impl Breaker {
         if seen.epoch != epoch {
             return None;
         }
-        let now = self.now();
-        self.outcomes.record(now, failed, slow);
+        self.outcomes.record(|| self.now(), failed, slow);
         if !failed && !slow {
             if outcome == Outcome::Success && self.in_a_row.load(Ordering::Relaxed) != 0 {
                 self.in_a_row.store(0, Ordering::Relaxed);
@@ -125,6 +124,7 @@ impl Breaker {
         }
         let in_a_row = if failed { self.in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1) } else { 0 };
         let row_is_full = policy.consecutive_failures.is_some_and(|limit| in_a_row >= limit.max(1));
+        let now = self.now();
         if !row_is_full && !self.is_over(policy, now) {
             return None;
         }

@@ -21,7 +21,7 @@ pub(super) enum Outcomes {
         failures: Box<Window>,
         slow: Box<Window>,
     },
-    Calls(LastCalls),
+    Calls(Box<LastCalls>),
 }
 
 /// The most calls that are remembered one by one, with a byte each.
@@ -34,7 +34,7 @@ impl Outcomes {
                 let ring = || Box::new(Window::new(millis(window)));
                 Self::Time { failures: ring(), slow: ring() }
             }
-            Span::Calls(calls) => Self::Calls(LastCalls::new(calls.clamp(1, MOST_CALLS) as usize)),
+            Span::Calls(calls) => Self::Calls(Box::new(LastCalls::new(calls.clamp(1, MOST_CALLS) as usize))),
         }
     }
 
@@ -47,9 +47,12 @@ impl Outcomes {
         }
     }
 
-    pub(super) fn record(&self, now: u64, failed: bool, was_slow: bool) {
+    /// Counts one call. Only a window of time asks when that is.
+    #[inline]
+    pub(super) fn record(&self, now: impl FnOnce() -> u64, failed: bool, was_slow: bool) {
         match self {
             Self::Time { failures, slow } => {
+                let now = now();
                 failures.add(now, 1, u64::from(failed));
                 if was_slow {
                     slow.add(now, 1, 0);
@@ -84,14 +87,24 @@ impl Outcomes {
 ///
 /// Whoever writes a byte adds to the sums what the byte has changed, so the sums are those of the ring whenever nobody is
 /// writing, in whatever order they came.
+///
+/// What all calls have to share is whose turn it is. A call like the one that it replaces changes nothing else, and so, of an
+/// origin that is well, threads share one cache line and only read the others.
 #[derive(Debug)]
 pub(super) struct LastCalls {
+    next: Turn,
     ring: Box<[AtomicU8]>,
-    next: AtomicU64,
+    /// 2^64 - 1 divided by the ring's length.
+    reciprocal: u64,
     calls: AtomicI64,
     failures: AtomicI64,
     slow: AtomicI64,
 }
+
+/// On a cache line of its own, which every call takes for itself.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Turn(AtomicU64);
 
 const CALLED: u8 = 1;
 const FAILED: u8 = 2;
@@ -101,20 +114,36 @@ impl LastCalls {
     fn new(calls: usize) -> Self {
         let sum = || AtomicI64::new(0);
         let ring = (0..calls).map(|_| AtomicU8::new(0)).collect();
-        Self { ring, next: AtomicU64::new(0), calls: sum(), failures: sum(), slow: sum() }
+        let reciprocal = u64::MAX / calls as u64;
+        Self { ring, next: Turn(AtomicU64::new(0)), reciprocal, calls: sum(), failures: sum(), slow: sum() }
     }
 
+    #[inline]
     fn record(&self, failed: bool, slow: bool) {
-        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.ring.len() as u64;
+        let place = self.place(self.next.0.fetch_add(1, Ordering::Relaxed));
         let call = CALLED | if failed { FAILED } else { 0 } | if slow { SLOW } else { 0 };
-        self.write(&self.ring[place as usize], call);
+        self.write(&self.ring[place], call);
+    }
+
+    /// The remainder by the ring's length. The quotient by its reciprocal is right, or one too small.
+    #[inline]
+    fn place(&self, turn: u64) -> usize {
+        let length = self.ring.len() as u64;
+        let quotient = ((u128::from(turn) * u128::from(self.reciprocal)) >> 64) as u64;
+        let rest = turn - quotient * length;
+        (if rest < length { rest } else { rest - length }) as usize
     }
 
     fn clear(&self) {
         self.ring.iter().for_each(|place| self.write(place, 0));
     }
 
+    #[inline]
     fn write(&self, place: &AtomicU8, new: u8) {
+        // To write what is there already would change neither it nor the sums.
+        if place.load(Ordering::Relaxed) == new {
+            return;
+        }
         let old = place.swap(new, Ordering::Relaxed);
         for (sum, bit) in [(&self.calls, CALLED), (&self.failures, FAILED), (&self.slow, SLOW)] {
             match (old & bit != 0, new & bit != 0) {
@@ -146,16 +175,24 @@ mod tests {
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let outcomes = &outcomes;
-                scope.spawn(move || (0..5_000).for_each(|call| outcomes.record(0, call % 3 == 0, thread % 2 == 0)));
+                scope.spawn(move || (0..5_000).for_each(|call| outcomes.record(|| 0, call % 3 == 0, thread % 2 == 0)));
             }
         });
-        (0..100).for_each(|call| outcomes.record(0, call < 30, call < 20));
+        (0..100).for_each(|call| outcomes.record(|| 0, call < 30, call < 20));
         assert_eq!(outcomes.totals(0), Totals { calls: 100, failures: 30, slow: 20 });
         outcomes.clear();
         assert_eq!(outcomes.totals(0), Totals::default());
     }
 
     proptest! {
+        #[test]
+        fn a_turn_has_the_place_that_division_gives_it(length in 1..=MOST_CALLS, turn in any::<u64>()) {
+            let last = LastCalls::new(length as usize);
+            for turn in [turn, turn - turn % u64::from(length), turn | 0xffff_ffff_0000_0000, u64::MAX, 0] {
+                prop_assert_eq!(last.place(turn) as u64, turn % u64::from(length));
+            }
+        }
+
         #[test]
         fn the_last_calls_are_those_of_a_queue(
             length in 1u32..50,
@@ -164,7 +201,7 @@ mod tests {
             let outcomes = Outcomes::new(Span::Calls(length));
             let mut queue = VecDeque::new();
             for (failed, slow) in calls {
-                outcomes.record(0, failed, slow);
+                outcomes.record(|| 0, failed, slow);
                 queue.push_back((failed, slow));
                 if queue.len() > length as usize {
                     queue.pop_front();
