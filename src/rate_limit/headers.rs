@@ -1,10 +1,16 @@
 //! What clients are told of their limits.
 
+mod fields;
+mod told;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub(super) use self::fields::Fields;
+use self::fields::Says;
+use self::told::Told;
 use super::{Decision, Quota};
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -68,11 +74,6 @@ impl RateLimitHeaders {
         self.legacy
     }
 
-    /// How many fields these are.
-    const fn fields(self) -> usize {
-        2 * self.ietf as usize + 3 * self.legacy as usize + 3 * self.older_draft as usize
-    }
-
     pub(super) const fn is_none(self) -> bool {
         !self.ietf && !self.legacy && !self.older_draft
     }
@@ -103,7 +104,7 @@ impl Terms {
 
 /// What one answer is told.
 pub(super) struct Report<'a, T> {
-    pub(super) headers: RateLimitHeaders,
+    pub(super) fields: &'a Fields,
     /// Of all that were charged, in their order.
     pub(super) terms: &'a [T],
     pub(super) decision: &'a Decision,
@@ -115,90 +116,59 @@ pub(super) struct Report<'a, T> {
 impl<T: AsRef<Terms>> Report<'_, T> {
     pub(super) fn write(&self, map: &mut HeaderMap) {
         let Some(tightest) = self.terms.get(self.decision.charge).map(AsRef::as_ref) else { return };
-        // At once for all, and one piece of memory for all that is written.
-        map.reserve(self.headers.fields());
-        let mut written = Written(BytesMut::with_capacity(tightest.state.len() + 5 * DIGITS + 3));
-        if self.headers.ietf {
-            self.ietf(tightest, &mut written, map);
+        let headers = self.fields.headers;
+        let told = self.told(tightest);
+        let value = |says| match says {
+            Says::Policy => self.policy(),
+            Says::State => told.state(),
+            Says::Limit => tightest.limit.clone(),
+            Says::Remaining => told.remaining(),
+            Says::ResetsAt => told.resets_at(),
+            Says::ResetsIn => told.resets_in(),
+        };
+        if map.is_empty() && self.reported.is_none() {
+            return self.fields.write(map, value);
+        }
+        // At once for all: a map grows even where it replaces.
+        map.reserve(headers.fields().count());
+        if self.reported.is_none() {
+            for (name, says) in headers.fields() {
+                map.insert(name, value(says));
+            }
+            return;
+        }
+        // Lists (RFC 9651 section 3.1), to which layers add.
+        if headers.ietf {
+            map.append(&POLICY, value(Says::Policy));
+            map.append(&RATE_LIMIT, value(Says::State));
         }
         // Of two layers the tighter quota is reported, too.
         if self.reported.is_some_and(|reported| reported <= self.decision.remaining) {
             return;
         }
-        if !self.headers.legacy && !self.headers.older_draft {
-            return;
-        }
-        let remaining = written.number(self.decision.remaining);
-        if self.headers.legacy {
-            let reset = self.wall.checked_add(self.decision.reset_after).unwrap_or(self.wall);
-            let reset = written.number(seconds(reset.duration_since(UNIX_EPOCH).unwrap_or_default()));
-            three(&LEGACY, [tightest.limit.clone(), remaining.clone(), reset], map);
-        }
-        if self.headers.older_draft {
-            let reset = written.number(seconds(self.decision.reset_after));
-            three(&OLDER, [tightest.limit.clone(), remaining, reset], map);
+        for (name, says) in headers.of_one() {
+            map.insert(name, value(says));
         }
     }
 
-    /// Both fields are lists (RFC 9651 section 3.1), to which layers add.
-    fn ietf(&self, tightest: &Terms, written: &mut Written, map: &mut HeaderMap) {
-        let policy = match self.terms {
+    fn told(&self, tightest: &Terms) -> Told {
+        let Decision { remaining, reset_after, .. } = *self.decision;
+        let resets_at = self.fields.headers.needs_the_date().then(|| {
+            let at = self.wall.checked_add(reset_after).unwrap_or(self.wall);
+            seconds(at.duration_since(UNIX_EPOCH).unwrap_or_default())
+        });
+        Told::new(&tightest.state, remaining, seconds(reset_after), resets_at)
+    }
+
+    fn policy(&self) -> HeaderValue {
+        match self.terms {
             [only] => only.as_ref().policy.clone(),
             several => {
                 let items: Vec<_> =
                     several.iter().map(|terms| terms.as_ref().policy.to_str().unwrap_or_default()).collect();
                 value(items.join(", "))
             }
-        };
-        written.0.extend_from_slice(tightest.state.as_bytes());
-        written.push(self.decision.remaining);
-        written.0.extend_from_slice(b";t=");
-        let state = written.number(seconds(self.decision.reset_after));
-        if self.reported.is_some() {
-            map.append(&POLICY, policy);
-            map.append(&RATE_LIMIT, state);
-        } else {
-            map.insert(&POLICY, policy);
-            map.insert(&RATE_LIMIT, state);
         }
-    }
-}
-
-fn three(names: &'static [HeaderName; 3], values: [HeaderValue; 3], map: &mut HeaderMap) {
-    for (name, value) in names.iter().zip(values) {
-        map.insert(name, value);
-    }
-}
-
-/// A `u64` has no more.
-const DIGITS: usize = 20;
-
-/// Values that share one piece of memory.
-struct Written(BytesMut);
-
-impl Written {
-    fn push(&mut self, number: u64) {
-        let mut digits = [0; DIGITS];
-        let mut first = DIGITS;
-        let mut rest = number;
-        // Two at a time: half the divisions.
-        while rest >= 10 {
-            first -= 2;
-            let pair = (rest % 100) as u8;
-            digits[first..first + 2].copy_from_slice(&[b'0' + pair / 10, b'0' + pair % 10]);
-            rest /= 100;
-        }
-        if rest > 0 || first == DIGITS {
-            first -= 1;
-            digits[first] = b'0' + rest as u8;
-        }
-        self.0.extend_from_slice(&digits[first..]);
-    }
-
-    /// What was pushed before, with a number behind it, as a value.
-    fn number(&mut self, number: u64) -> HeaderValue {
-        self.push(number);
-        HeaderValue::from_maybe_shared(self.0.split().freeze()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
@@ -238,7 +208,7 @@ mod tests {
         let decision = Decision::admit(7, Duration::from_millis(2_001)).of_charge(1);
         let wall = UNIX_EPOCH + Duration::from_millis(1_000_500);
         let mut map = map;
-        Report { headers, terms: &terms, decision: &decision, reported, wall }.write(&mut map);
+        Report { fields: &Fields::new(headers), terms: &terms, decision: &decision, reported, wall }.write(&mut map);
         let mut lines: Vec<_> =
             map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         lines.sort();
@@ -284,14 +254,5 @@ mod tests {
         assert_eq!(kept.iter().filter(|line| line.starts_with("ratelimit: ")).count(), 2);
         let looser = written(both, Some(8), inner());
         assert!(looser.contains(&"x-ratelimit-remaining: 7".to_owned()), "{looser:?}");
-    }
-
-    #[test]
-    fn numbers_are_written_in_full() {
-        for number in [0, 7, 10, 1234567890, u64::MAX] {
-            let mut written = Written(BytesMut::from(&b"x"[..]));
-            assert_eq!(written.number(number), format!("x{number}"));
-            assert_eq!(written.number(number), format!("{number}"));
-        }
     }
 }

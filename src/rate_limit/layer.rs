@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use super::digest::Digests;
 use super::handle::{Counters, RateLimitHandle};
+use super::headers::Fields;
 use super::limit::Limit;
 use super::store::memory::MemoryStore;
 use super::{Quota, RateLimit, RateLimitHeaders, Store};
@@ -23,7 +24,7 @@ pub(super) struct Settings<St> {
     pub(super) store: Arc<St>,
     pub(super) counters: Arc<Counters>,
     pub(super) on_store_error: OnStoreError,
-    pub(super) headers: RateLimitHeaders,
+    pub(super) fields: Fields,
     pub(super) retry_jitter: Duration,
     pub(super) clock: Clock,
 }
@@ -104,7 +105,7 @@ impl<St: Store> RateLimitLayer<St> {
                 store: Arc::new(store),
                 counters: Arc::default(),
                 on_store_error: OnStoreError::default(),
-                headers: RateLimitHeaders::default(),
+                fields: Fields::new(RateLimitHeaders::default()),
                 retry_jitter: Duration::ZERO,
                 clock: Clock::system(),
             }),
@@ -121,7 +122,7 @@ impl<St: Store> RateLimitLayer<St> {
     /// Which header fields answers carry. By default those of the IETF's draft, and the legacy ones.
     #[must_use]
     pub fn headers(mut self, headers: RateLimitHeaders) -> Self {
-        Arc::make_mut(&mut self.settings).headers = headers;
+        Arc::make_mut(&mut self.settings).fields = Fields::new(headers);
         self
     }
 
@@ -185,7 +186,7 @@ impl<St> Clone for Settings<St> {
             store: self.store.clone(),
             counters: self.counters.clone(),
             on_store_error: self.on_store_error.clone(),
-            headers: self.headers,
+            fields: self.fields.clone(),
             retry_jitter: self.retry_jitter,
             clock: self.clock.clone(),
         }
@@ -204,7 +205,7 @@ impl<St> fmt::Debug for Settings<St> {
             .field("gate", &self.gate)
             .field("limits", &self.limits.iter().map(|prepared| &prepared.limit).collect::<Vec<_>>())
             .field("on_store_error", &self.on_store_error)
-            .field("headers", &self.headers)
+            .field("headers", &self.fields.headers)
             .finish_non_exhaustive()
     }
 }

@@ -75,7 +75,7 @@ where
                     Bill { charges: smallvec![charge], terms: smallvec![terms.into_owned()], limits: smallvec![0] };
                 return settings.clone().admit(decision, bill, &mut self.inner, request);
             }
-            let after = (!settings.headers.is_none()).then(|| After {
+            let after = (!settings.fields.headers.is_none()).then(|| After {
                 decision,
                 context: request.extensions().get::<RequestContext>().cloned(),
                 terms: smallvec![terms.into_owned()],
@@ -156,7 +156,7 @@ impl<St: Store> Settings<St> {
             Judged::Passes => RateLimitFuture::calling(Oneshot::start(inner, request), None),
             Judged::Counted(decision) => {
                 let priced = self.is_priced(&bill);
-                let after = (priced || !self.headers.is_none()).then(|| After {
+                let after = (priced || !self.fields.headers.is_none()).then(|| After {
                     decision,
                     context: request.extensions().get::<RequestContext>().cloned(),
                     terms: if priced { bill.terms.clone() } else { std::mem::take(&mut bill.terms) },
@@ -207,7 +207,7 @@ impl<St: Store> Settings<St> {
         let counter = if self.gate.dry_run { &self.counters.would_refuse } else { &self.counters.refused };
         counter.fetch_add(1, Ordering::Relaxed);
         let Some(mut refusal) = self.gate.refuse(head, self.rejection(&decision, bill)) else { return Judged::Passes };
-        if !self.headers.is_none() {
+        if !self.fields.headers.is_none() {
             self.report(&decision, &bill.terms, head.context(), &mut refusal);
         }
         Judged::Refused(refusal)
@@ -235,8 +235,8 @@ impl<St: Store> Settings<St> {
     ) {
         let reported = context.and_then(|context| context.report_quota(decision.remaining));
         // Of what is reported, only one kind of field needs the date.
-        let wall = if self.headers.needs_the_date() { self.clock.wall() } else { std::time::UNIX_EPOCH };
-        Report { headers: self.headers, terms, decision, reported, wall }.write(response.headers_mut());
+        let wall = if self.fields.headers.needs_the_date() { self.clock.wall() } else { std::time::UNIX_EPOCH };
+        Report { fields: &self.fields, terms, decision, reported, wall }.write(response.headers_mut());
     }
 
     fn is_priced(&self, bill: &Bill) -> bool {
@@ -273,7 +273,7 @@ impl<St: Store> After<St> {
     }
 
     pub(super) fn report<R>(&self, response: &mut Response<R>) {
-        if !self.settings.headers.is_none() {
+        if !self.settings.fields.headers.is_none() {
             self.settings.report(&self.decision, &self.terms, self.context.as_ref(), response);
         }
     }
