@@ -161,6 +161,10 @@ fn gateway(server: SocketAddr) -> Gateway {
         path = "/test.Slow"
         upstream = "calls"
         timeouts = {{ response_head = "200ms" }}
+        [routes.short]
+        path = "/test.Short"
+        upstream = "calls"
+        timeouts = {{ total = "200ms" }}
         "#
     ))
 }
@@ -241,6 +245,34 @@ async fn what_the_gateway_refuses_has_a_status_of_grpcs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_either_way_outlasts_the_total_of_its_route() {
+    const LONGER: Duration = Duration::from_millis(300);
+    let gateway = gateway(server().await);
+    let mut client = connect(&gateway).await;
+    let (say, said) = mpsc::channel(1);
+    let said = stream::unfold(said, |mut said| async move { Some((said.recv().await?, said)) });
+    let mut echo = client.streaming(Request::new(said), path("/test.Short/Echo"), Text).await.unwrap().into_inner();
+    for word in ["ping", "pong", "ping"] {
+        tokio::time::sleep(LONGER).await;
+        say.send(word.to_owned()).await.unwrap();
+        let heard = tokio::time::timeout(PATIENCE, echo.message()).await.expect("it is held back");
+        assert_eq!(heard.unwrap().as_deref(), Some(word));
+    }
+    drop(say);
+    assert_eq!(echo.message().await.unwrap(), None);
+
+    // No head comes before the client has ended.
+    client.ready().await.unwrap();
+    let words = stream::iter(["one", "two"]).then(|word| async move {
+        tokio::time::sleep(LONGER).await;
+        word.to_owned()
+    });
+    let call = client.client_streaming(Request::new(words), path("/test.Short/Join"), Text);
+    let joined = tokio::time::timeout(PATIENCE, call).await.expect("no answer came").unwrap();
+    assert_eq!(joined.get_ref(), "one two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_lasts_no_longer_than_its_caller_waits() {
     let gateway = gateway(server().await);
     // tonic would cut the call on this side.
@@ -258,6 +290,18 @@ async fn a_call_lasts_no_longer_than_its_caller_waits() {
         (200, &http::HeaderValue::from_static("4"))
     );
     assert!(answer.body().is_end_stream(), "there is nothing but the head");
+    assert!((Duration::from_millis(250)..PATIENCE / 2).contains(&start.elapsed()));
+
+    // Nor does a stream that has begun.
+    let start = Instant::now();
+    let call = http::Request::post(format!("http://{}/test.Calls/Echo", gateway.address));
+    let call = call.header("content-type", "application/grpc").header("te", "trailers").header("grpc-timeout", "300m");
+    let (answer, mut body) = client.send_request(call.body(()).unwrap(), false).unwrap();
+    body.send_data(bytes::Bytes::from_static(b"\0\0\0\0\x05hello"), false).unwrap();
+    let mut answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer came").unwrap().into_body();
+    assert_eq!(answer.data().await.unwrap().unwrap(), b"\0\0\0\0\x05hello"[..]);
+    let cut = tokio::time::timeout(PATIENCE, answer.data()).await.expect("it is never cut").unwrap();
+    assert!(cut.is_err_and(|error| error.is_reset()));
     assert!((Duration::from_millis(250)..PATIENCE / 2).contains(&start.elapsed()));
 }
 

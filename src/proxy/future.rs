@@ -18,6 +18,7 @@ use super::body::{ForwardBody, ProxyBody};
 use super::error::rejection;
 use super::fields::strip_known_hop_by_hop;
 use super::service::Settings;
+use super::streams::lasts;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
 use super::upgrade::{Asked, switch};
 use crate::body::ResponseBody;
@@ -61,8 +62,10 @@ struct Exchange {
     /// Its future has been polled.
     began: bool,
     upload: Option<UploadProgress>,
-    /// For the whole exchange, by the proxy's settings or the caller's own word, whichever is less.
+    /// For the whole exchange, by the proxy's settings: not where the call may be a stream.
     total: Option<Duration>,
+    /// For the whole exchange, by the caller's own word, also where it is a stream.
+    patience: Option<Duration>,
     /// The head as it was sent, kept only for a hook that wants to see it, or that a failure is told by.
     head: Option<Box<request::Parts>>,
 }
@@ -87,8 +90,8 @@ where
         let start = Instant::now();
         let upload = (!body.is_end_stream()).then(|| UploadProgress::new(start));
         let is_grpc = grpc::is_call(&parts.method, &parts.headers);
-        let own = if is_grpc { grpc::timeout(&parts.headers) } else { None };
-        let total = [settings.timeouts.total, own].into_iter().flatten().min();
+        let patience = if is_grpc { grpc::timeout(&parts.headers) } else { None };
+        let total = settings.timeouts.total.filter(|_| !is_grpc || settings.timeouts.total_ends_streams);
         let head = match settings.gate.on_reject {
             Some(_) => Some(Box::new(parts.clone())),
             None => is_grpc.then(|| Box::new(what_makes_a_call(&parts))),
@@ -97,7 +100,7 @@ where
         let asked = upload.as_ref().and(context.clone());
         let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone(), asked);
         let answer = Oneshot::start(client, Request::from_parts(parts, body));
-        let exchange = Exchange { settings, context, switching, start, began: false, upload, total, head };
+        let exchange = Exchange { settings, context, switching, start, began: false, upload, total, patience, head };
         Self { state: State::Exchange { answer, timer: Timer::default(), exchange } }
     }
 }
@@ -144,14 +147,6 @@ where
     }
 }
 
-/// Server-sent events, which come for as long as somebody listens.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const TYPE: &[u8] = b"text/event-stream";
-    let own = headers.get(CONTENT_TYPE).map(|own| own.as_bytes()).unwrap_or_default();
-    let (own, rest) = own.split_at(own.len().min(TYPE.len()));
-    own.eq_ignore_ascii_case(TYPE) && rest.first().is_none_or(|byte| matches!(byte, b';' | b' ' | b'\t'))
-}
-
 impl Exchange {
     fn pass_on<R>(&mut self, mut response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -178,8 +173,9 @@ impl Exchange {
             headers.insert(DATE, date::now());
         }
         let timeouts = &self.settings.timeouts;
-        let lasts = || !timeouts.total_ends_event_streams && is_event_stream(response.headers());
-        let total = deadline(self.start, self.total.filter(|_| !lasts()));
+        let is_exempt = self.total.is_some() && !timeouts.total_ends_streams && lasts(response.headers());
+        let total = if is_exempt { self.patience } else { self.most() };
+        let total = deadline(self.start, total);
         let context = self.context.take();
         response.map(|body| ResponseBody::inner(ProxyBody::new(body, timeouts.body_idle, total, context)))
     }
@@ -194,10 +190,15 @@ impl Exchange {
         self.settings.gate.answer(head, self.context.as_ref(), rejection).map(ResponseBody::own)
     }
 
+    /// How long the exchange may take as long as it is not known to be a stream.
+    fn most(&self) -> Option<Duration> {
+        [self.total, self.patience].into_iter().flatten().min()
+    }
+
     fn poll_deadline(&self, mut timer: Pin<&mut Timer>, cx: &mut Context<'_>) -> Poll<UpstreamErrorKind> {
         loop {
             let head = self.head_deadline();
-            let total = deadline(self.start, self.total);
+            let total = deadline(self.start, self.most());
             let (next, kind) = match (head, total) {
                 (None, None) => return Poll::Pending,
                 (Some((head, _)), Some(total)) if total < head => (total, Some(UpstreamErrorKind::TotalTimeout)),

@@ -66,6 +66,7 @@ mod handshake;
 mod path;
 mod request;
 mod service;
+mod streams;
 mod timeouts;
 mod tunnel;
 mod upgrade;

@@ -13,9 +13,14 @@ use tokio::time::{Instant, Sleep};
 ///
 /// # All that a request to an origin can wait for
 ///
-/// In the order in which it comes to it. A stream is exempt from what would end it: answers of `text/event-stream` from
-/// [`total`](Self::total), unless [`total_ends_event_streams`](Self::total_ends_event_streams) says otherwise, and tunnels from
-/// everything but [`upgrade_idle`](Self::upgrade_idle).
+/// In the order in which it comes to it. A stream is exempt from what would end it: answers of `text/event-stream` and
+/// `multipart/x-mixed-replace`, and gRPC, from [`total`](Self::total), unless
+/// [`total_ends_streams`](Self::total_ends_streams) says otherwise, and tunnels from everything but
+/// [`upgrade_idle`](Self::upgrade_idle).
+///
+/// A gRPC call is exempt from its beginning, since a client may stream for as long as a server; whether it is one message
+/// either way or many, no head says. What bounds it is the caller's own word, `grpc-timeout`, which counts for the whole call
+/// whatever is set here, the time to the head of the answer, and the time between two pieces.
 ///
 /// | waiting for | set by | default | error |
 /// |---|---|---|---|
@@ -42,9 +47,10 @@ pub struct Timeouts {
     /// From the call to the end of the answer's body. None by default, so that streams may last. It is looked at whenever the
     /// body is asked for more; a client that takes nothing is the server's to give up (its write timeout).
     pub total: Option<Duration>,
-    /// Whether `total` ends answers of `text/event-stream` too, which are made to last. Not by default: it then counts to their
-    /// head.
-    pub total_ends_event_streams: bool,
+    /// Whether `total` ends streams too, which are made to last: answers of `text/event-stream` and
+    /// `multipart/x-mixed-replace`, and gRPC calls. Not by default: it then counts to the head of such an answer, and for a gRPC
+    /// call not at all.
+    pub total_ends_streams: bool,
     /// Without a byte either way after a switch to WebSocket, from when on none of the others counts. 1 h by default.
     pub upgrade_idle: Option<Duration>,
 }
@@ -55,7 +61,7 @@ impl Default for Timeouts {
             response_head: Some(Duration::from_secs(30)),
             body_idle: Some(Duration::from_secs(60)),
             total: None,
-            total_ends_event_streams: false,
+            total_ends_streams: false,
             upgrade_idle: Some(Duration::from_secs(60 * 60)),
         }
     }
@@ -64,7 +70,7 @@ impl Default for Timeouts {
 impl Timeouts {
     /// No deadline at all.
     pub fn none() -> Self {
-        Self { response_head: None, body_idle: None, total: None, total_ends_event_streams: false, upgrade_idle: None }
+        Self { response_head: None, body_idle: None, total: None, total_ends_streams: false, upgrade_idle: None }
     }
 
     /// Sets [`response_head`](Self::response_head).
@@ -88,10 +94,10 @@ impl Timeouts {
         self
     }
 
-    /// Sets [`total_ends_event_streams`](Self::total_ends_event_streams).
+    /// Sets [`total_ends_streams`](Self::total_ends_streams).
     #[must_use]
-    pub fn total_ends_event_streams(mut self, ends: bool) -> Self {
-        self.total_ends_event_streams = ends;
+    pub fn total_ends_streams(mut self, ends: bool) -> Self {
+        self.total_ends_streams = ends;
         self
     }
 

@@ -13,7 +13,7 @@ pub(crate) struct Timeouts {
     pub(crate) response_head: Option<Duration>,
     /// Between two pieces of the response's body.
     pub(crate) body_idle: Option<Duration>,
-    /// For everything together.
+    /// For everything together, but for streams.
     pub(crate) total: Option<Duration>,
     /// Without a byte either way over WebSocket.
     pub(crate) upgrade_idle: Option<Duration>,
@@ -34,7 +34,11 @@ impl Table for Timeouts {
                 "from the end of the request to the head of the response, over all tries; beyond it: 504",
             ),
             body_idle: keys.or::<Time>("body_idle", "60s", "between two pieces of the response's body"),
-            total: keys.or::<Time>("total", "none", "for everything together"),
+            total: keys.or::<Time>(
+                "total",
+                "none",
+                "for everything together; streams (events, gRPC, WebSocket) are exempt",
+            ),
             upgrade_idle: keys.or::<Time>("upgrade_idle", "1h", "without a byte either way over WebSocket"),
         })
     }
