@@ -31,8 +31,7 @@ pub(in crate::rate_limit) struct Fields {
 
 impl Fields {
     pub(in crate::rate_limit) fn new(headers: RateLimitHeaders) -> Self {
-        // With room for what else an answer has that begins with these: a refusal.
-        let mut map = HeaderMap::with_capacity(16);
+        let mut map = HeaderMap::new();
         let fields: Vec<_> = headers.fields().collect();
         map.extend(fields.iter().map(|(name, _)| ((*name).clone(), HeaderValue::from_static(""))));
         let says = map.keys().filter_map(|name| fields.iter().find(|(own, _)| *own == name));

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use smallvec::SmallVec;
 
 /// A `u64` has no more digits.
 const DIGITS: usize = 20;
@@ -21,13 +20,19 @@ pub(super) struct Told {
 impl Told {
     /// Behind `state`, which is as far as `r=`. Times are in seconds, from now and since 1970.
     pub(super) fn new(state: &str, remaining: u64, resets_in: u64, resets_at: Option<u64>) -> Self {
-        // With a name of the usual length this is one allocation, with the count of who shares it.
-        let mut text: SmallVec<[u8; 96]> = SmallVec::with_capacity(state.len() + 3 * DIGITS + 3);
-        text.extend_from_slice(state.as_bytes());
-        let remaining = push(&mut text, remaining);
-        text.extend_from_slice(b";t=");
-        let resets_in = push(&mut text, resets_in);
-        let resets_at = resets_at.map_or(0..0, |at| push(&mut text, at));
+        if state.len() <= Short::STATE {
+            Self::written(Short { bytes: [0; Short::LENGTH], length: 0 }, state, remaining, resets_in, resets_at)
+        } else {
+            Self::written(Vec::new(), state, remaining, resets_in, resets_at)
+        }
+    }
+
+    fn written<T: Text>(mut text: T, state: &str, remaining: u64, resets_in: u64, resets_at: Option<u64>) -> Self {
+        text.push(state.as_bytes());
+        let remaining = push_number(&mut text, remaining);
+        text.push(b";t=");
+        let resets_in = push_number(&mut text, resets_in);
+        let resets_at = resets_at.map_or(0..0, |at| push_number(&mut text, at));
         Self { text: Bytes::from_owner(text), remaining, resets_in, resets_at }
     }
 
@@ -48,13 +53,52 @@ impl Told {
         self.value(self.resets_at.clone())
     }
 
+    #[inline]
     fn value(&self, part: Range<usize>) -> HeaderValue {
         HeaderValue::from_maybe_shared(self.text.slice(part)).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
+/// Where text is written.
+trait Text: AsRef<[u8]> + Send + 'static {
+    fn push(&mut self, more: &[u8]);
+}
+
+impl Text for Vec<u8> {
+    fn push(&mut self, more: &[u8]) {
+        self.extend_from_slice(more);
+    }
+}
+
+/// Text behind a name of the usual length, which becomes one allocation together with the count of who shares it.
+struct Short {
+    bytes: [u8; Self::LENGTH],
+    length: usize,
+}
+
+impl Short {
+    const STATE: usize = 45;
+    const LENGTH: usize = Self::STATE + 3 * DIGITS + b";t=".len();
+}
+
+impl Text for Short {
+    #[inline]
+    fn push(&mut self, more: &[u8]) {
+        let end = self.length + more.len();
+        self.bytes[self.length..end].copy_from_slice(more);
+        self.length = end;
+    }
+}
+
+impl AsRef<[u8]> for Short {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 /// Writes a number, and says where it stands.
-fn push(text: &mut SmallVec<[u8; 96]>, number: u64) -> Range<usize> {
+#[inline]
+fn push_number(text: &mut impl Text, number: u64) -> Range<usize> {
     let mut digits = [0; DIGITS];
     let mut first = DIGITS;
     let mut rest = number;
@@ -69,9 +113,9 @@ fn push(text: &mut SmallVec<[u8; 96]>, number: u64) -> Range<usize> {
         first -= 1;
         digits[first] = b'0' + rest as u8;
     }
-    let start = text.len();
-    text.extend_from_slice(&digits[first..]);
-    start..text.len()
+    let start = text.as_ref().len();
+    text.push(&digits[first..]);
+    start..start + DIGITS - first
 }
 
 #[cfg(test)]
@@ -79,9 +123,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_in_full() {
-        for number in [0, 7, 10, 1_234_567_890, u64::MAX] {
-            for name in ["x", &"a name that needs more than a hundred bytes ".repeat(3)] {
+    fn numbers_are_written_in_full_behind_a_name_of_any_length() {
+        for number in [0, 7, 10, 99, 100, 1_234_567_890, u64::MAX] {
+            for length in [0, 1, Short::STATE - 5, Short::STATE - 4, 500] {
+                let name = "x".repeat(length);
                 let told = Told::new(&format!("\"{name}\";r="), number, number, Some(number));
                 assert_eq!(told.state(), format!("\"{name}\";r={number};t={number}"));
                 let values = [told.remaining(), told.resets_in(), told.resets_at()];
