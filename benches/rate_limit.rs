@@ -11,7 +11,7 @@ use tower_gateway::rate_limit::{Charge, Digest, MemoryStore, Quota, Store};
 
 const KEYS: u64 = 1_000_000;
 /// A limit that is never reached, so that every check writes.
-const LIMIT: u32 = 1_000_000_000;
+const NEVER_REACHED: u32 = 1_000_000_000;
 const LASTING: Duration = Duration::from_millis(1_500);
 const ROUNDS: usize = 5;
 
@@ -51,28 +51,44 @@ fn round(threads: u64, keys: u64, check: &(impl Fn(u64) -> bool + Sync)) -> f64 
 }
 
 fn main() {
-    let quota = Quota::per_second(LIMIT);
-    println!("| threads | keys | governor, ns a check | ours, of a digest | ours, with the key's hash |");
+    let never = NonZeroU32::new(NEVER_REACHED).expect("not zero");
+    let often = NonZeroU32::new(100).expect("not zero");
+    println!("| keys | threads | governor, ns a check | ours, of a digest | ours, with the key's hash |");
     println!("|---|---|---|---|---|");
+    // A key of the first owes something whenever it comes again, and so is known. One of the second has ended by then, and
+    // governor, which forgets when it is told to, knows it nevertheless.
+    let lasting = Quota::per_minute(100).burst(u64::from(NEVER_REACHED)).expect("a quota");
+    let ended = Quota::per_second(NEVER_REACHED);
+    let their_lasting = governor::Quota::per_minute(often).allow_burst(never);
     for keys in [1, KEYS] {
-        let governor: DefaultKeyedRateLimiter<u64> =
-            RateLimiter::keyed(governor::Quota::per_second(NonZeroU32::new(LIMIT).expect("not zero")));
-        let store = MemoryStore::builder().max_keys(2_000_000).build();
-        let hashed = MemoryStore::builder().max_keys(2_000_000).build();
-        let random = store.digests().of_limit("bench");
-        let digests: Vec<Digest> = (0..keys).map(|key| random.key(&key.to_le_bytes())).collect();
-        let theirs = |key: u64| governor.check_key(&key).is_ok();
-        let ours = |key: u64| store.acquire_now(&[Charge::new(digests[key as usize], quota)]).admitted;
-        let hash = hashed.digests().of_limit("bench");
-        let with_hash = |key: u64| hashed.acquire_now(&[Charge::new(hash.key(&key.to_le_bytes()), quota)]).admitted;
-        for threads in [1, 8] {
-            (0..keys).for_each(|key| assert!(theirs(key) && ours(key) && with_hash(key)));
-            let figures =
-                [measure(threads, keys, &theirs), measure(threads, keys, &ours), measure(threads, keys, &with_hash)];
-            println!("| {threads} | {keys} | {:.1} | {:.1} | {:.1} |", figures[0], figures[1], figures[2]);
-        }
+        table(&format!("{keys}"), keys, lasting, their_lasting);
     }
-    flood(quota);
+    table(
+        &format!("{KEYS}, each of which has ended when it comes again"),
+        KEYS,
+        ended,
+        governor::Quota::per_second(never),
+    );
+    flood(lasting);
+}
+
+fn table(name: &str, keys: u64, quota: Quota, theirs: governor::Quota) {
+    let governor: DefaultKeyedRateLimiter<u64> = RateLimiter::keyed(theirs);
+    let store = MemoryStore::builder().max_keys(2_000_000).build();
+    let hashed = MemoryStore::builder().max_keys(2_000_000).build();
+    let random = store.digests().of_limit("bench");
+    let digests: Vec<Digest> = (0..keys).map(|key| random.key(&key.to_le_bytes())).collect();
+    let theirs = |key: u64| governor.check_key(&key).is_ok();
+    let ours = |key: u64| store.acquire_now(&[Charge::new(digests[key as usize], quota)]).admitted;
+    let hash = hashed.digests().of_limit("bench");
+    let with_hash = |key: u64| hashed.acquire_now(&[Charge::new(hash.key(&key.to_le_bytes()), quota)]).admitted;
+    for threads in [1, 8] {
+        (0..keys).for_each(|key| assert!(theirs(key) && ours(key) && with_hash(key)));
+        let figures =
+            [measure(threads, keys, &theirs), measure(threads, keys, &ours), measure(threads, keys, &with_hash)];
+        println!("| {name} | {threads} | {:.1} | {:.1} | {:.1} |", figures[0], figures[1], figures[2]);
+    }
+    println!("{} keys are held in {} bytes, {} in {}", store.len(), store.bytes(), hashed.len(), hashed.bytes());
 }
 
 /// Keys that come once each, to a store with room for a tenth of them.

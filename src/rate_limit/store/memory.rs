@@ -203,11 +203,26 @@ impl Inner {
         let (now, pace) = (self.time(Which::Buckets), charge.quota.pace());
         let cell = self.cell(charge);
         let known = self.buckets.update(cell, |arrival| pace.charge(arrival, now, charge.cost));
-        let verdict = match known {
-            Some(verdict) => verdict,
-            None => return self.acquire_all(std::slice::from_ref(charge)),
+        match known.or_else(|| self.begin_a_bucket(cell, now, charge)) {
+            Some(verdict) => decision(verdict),
+            None => self.acquire_all(std::slice::from_ref(charge)),
+        }
+    }
+
+    /// The same for a key that is not known, or that somebody else has begun by now. None when there is no room and none is to
+    /// be made.
+    fn begin_a_bucket(&self, cell: Cell, now: u64, charge: &Charge) -> Option<Verdict> {
+        let begin = |[arrival]: [u64; 1]| {
+            let (arrival, verdict) = charge.quota.pace().charge(arrival, now, charge.cost);
+            (arrival.map(|arrival| [arrival]), verdict)
         };
-        decision(verdict)
+        let mut slots = self.buckets.write(self.buckets.shard_of(cell));
+        let verdict = slots.change(cell, now, begin);
+        if verdict.is_none() && self.when_full == WhenFull::ForgetSoonest {
+            slots.forget_soonest();
+            return slots.change(cell, now, begin);
+        }
+        verdict
     }
 
     /// With all that is concerned locked, in one order that everybody keeps to, so that nobody waits in a circle.

@@ -7,11 +7,18 @@
 //! A shard is one array with open addressing (linear probing, and what is behind a gap moved up), at most three quarters
 //! full, which grows by half: between a half and three quarters of its slots are used once it has grown. A shard holds
 //! about a thousand keys, so that to grow is no pause that anybody would see.
+//!
+//! A new key takes the place of one that has ended, where it passes such on its way to a gap, and looks at a few slots behind
+//! the gap. That is memory it has touched already: to sweep by a hand that goes round is to wait for memory in no cache.
+
+use smallvec::SmallVec;
 
 use super::sync::{AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Slots that each new key looks through for such as have ended.
-const SWEPT: usize = 8;
+/// Slots behind its own that each new key looks through for such as have ended, in the same line of a cache or the next.
+const SWEPT: usize = 4;
+/// Slots that are looked through by a hand that goes round, where there is no room.
+const SWEPT_WHEN_FULL: usize = 8;
 /// Slots that are looked through for the one to forget when there is no room.
 const SAMPLED: usize = 16;
 const KEYS_OF_A_SHARD: usize = 1024;
@@ -62,6 +69,14 @@ pub(in crate::rate_limit::store) struct Slots<const W: usize> {
 struct Slot<const W: usize> {
     cell: Cell,
     words: [AtomicU64; W],
+}
+
+/// Where a cell is, or would be put: between its home and the first gap there is nothing that would hide it.
+enum Place {
+    Known(usize),
+    /// In place of one that has ended.
+    Ended(usize),
+    Gap(usize),
 }
 
 /// There is no room for another key.
@@ -142,27 +157,55 @@ impl<const W: usize> Slots<W> {
     /// Writes the words of `cell`. Where it is new, a few others are looked through, and forgotten if they have ended by
     /// `now`; if there is no room even so, it is not written.
     pub(in crate::rate_limit::store) fn put(&mut self, cell: Cell, words: [u64; W], now: u64) -> Result<(), Full> {
-        if let Some(at) = self.find(cell) {
-            self.slots[at].store(words);
-            return Ok(());
-        }
-        self.sweep(now);
-        if self.used >= self.most {
-            return Err(Full);
-        }
-        if (self.used + 1) * 4 > self.slots.len() * 3 {
-            self.grow(now);
-        }
-        self.place(cell, words);
-        Ok(())
+        self.change(cell, now, |_| (Some(words), ())).ok_or(Full)
     }
 
-    /// Forgets the one of a few that would have ended soonest.
+    /// Changes the words of `cell`, all zero where it is new, on one way through the slots. None when there is no room for what it
+    /// would be changed into, which is not written then.
+    pub(in crate::rate_limit::store) fn change<T>(
+        &mut self,
+        cell: Cell,
+        now: u64,
+        change: impl FnOnce([u64; W]) -> (Option<[u64; W]>, T),
+    ) -> Option<T> {
+        let place = self.find_place(cell, now);
+        if let Place::Known(at) = place {
+            let (words, result) = change(self.slots[at].load());
+            if let Some(words) = words {
+                self.slots[at].store(words);
+            }
+            return Some(result);
+        }
+        let (words, result) = change([0; W]);
+        let Some(words) = words else { return Some(result) };
+        match place {
+            Place::Known(at) | Place::Ended(at) => {
+                self.slots[at].cell = cell;
+                self.slots[at].store(words);
+            }
+            Place::Gap(at) => {
+                self.sweep_behind(at, now);
+                if self.used >= self.most {
+                    return None;
+                }
+                if (self.used + 1) * 4 > self.slots.len() * 3 {
+                    self.grow(now);
+                    self.place(cell, words);
+                } else {
+                    self.fill(at, cell, words);
+                }
+            }
+        }
+        Some(result)
+    }
+
+    /// Forgets the one of a few that would have ended soonest. The next time it is one of the few behind them, so that no place
+    /// becomes emptier than the others.
     pub(in crate::rate_limit::store) fn forget_soonest(&mut self) {
-        let sampled = (0..self.slots.len()).map(|n| (self.hand + n) % self.slots.len());
-        let used = sampled.filter(|&at| self.slots[at].is_used()).take(SAMPLED);
-        if let Some(at) = used.min_by_key(|&at| self.ends_at(at)) {
-            self.hand = at;
+        let places = (0..self.slots.len()).map(|n| (self.hand + n) % self.slots.len());
+        let sampled: SmallVec<[usize; SAMPLED]> = places.filter(|&at| self.slots[at].is_used()).take(SAMPLED).collect();
+        if let Some(&at) = sampled.iter().min_by_key(|&&at| self.ends_at(at)) {
+            self.hand = sampled.last().map_or(0, |&last| self.after(last));
             self.remove(at);
         }
     }
@@ -174,7 +217,7 @@ impl<const W: usize> Slots<W> {
     }
 
     fn sweep(&mut self, now: u64) {
-        for _ in 0..SWEPT.min(self.slots.len()) {
+        for _ in 0..SWEPT_WHEN_FULL.min(self.slots.len()) {
             if self.hand >= self.slots.len() {
                 self.hand = 0;
             }
@@ -183,6 +226,20 @@ impl<const W: usize> Slots<W> {
                 self.remove(self.hand);
             } else {
                 self.hand += 1;
+            }
+        }
+    }
+
+    /// The gap at this place stays where it is: nothing is moved up across it.
+    fn sweep_behind(&mut self, gap: usize, now: u64) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let mut at = gap;
+        for _ in 0..SWEPT {
+            at = self.after(at);
+            while self.slots[at].is_used() && self.ends_at(at) <= now {
+                self.remove(at);
             }
         }
     }
@@ -210,9 +267,32 @@ impl<const W: usize> Slots<W> {
         while self.slots[at].is_used() {
             at = self.after(at);
         }
-        self.slots[at].cell = cell;
-        self.slots[at].store(words);
+        self.fill(at, cell, words);
+    }
+
+    fn fill(&mut self, gap: usize, cell: Cell, words: [u64; W]) {
+        self.slots[gap].cell = cell;
+        self.slots[gap].store(words);
         self.used += 1;
+    }
+
+    /// Where `cell` is, or would be put.
+    fn find_place(&self, cell: Cell, now: u64) -> Place {
+        if self.slots.is_empty() {
+            return Place::Gap(0);
+        }
+        let (mut at, mut ended) = (self.home(cell), None);
+        // A quarter of the slots is empty, so this ends.
+        while self.slots[at].is_used() {
+            if self.slots[at].cell == cell {
+                return Place::Known(at);
+            }
+            if ended.is_none() && self.ends_at(at) <= now {
+                ended = Some(at);
+            }
+            at = self.after(at);
+        }
+        ended.map_or(Place::Gap(at), Place::Ended)
     }
 
     fn find(&self, cell: Cell) -> Option<usize> {
