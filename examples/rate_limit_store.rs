@@ -18,9 +18,16 @@ use tower_gateway::rate_limit::{
 #[derive(Default)]
 struct Counts(Mutex<HashMap<(Digest, u64), u64>>);
 
+/// When what was counted is kept.
+enum Keep {
+    IfAdmitted,
+    Always,
+    Never,
+}
+
 impl Counts {
-    /// Adds to each count, unless `only_if_admitted` and one of them would pass its limit.
-    async fn add(&self, charges: Charges, only_if_admitted: bool, sign: i8) -> Result<Decision, StoreError> {
+    /// Adds to each count, or takes away, and says how things stand then.
+    async fn add(&self, charges: Charges, keep: Keep, sign: i8) -> Result<Decision, StoreError> {
         // Yours asks over the network here, and a failure is a `StoreError::new(error)`.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(StoreError::new)?;
         let mut counts = self.0.lock().map_err(|_| StoreError::new("the counts are lost"))?;
@@ -39,8 +46,10 @@ impl Counts {
             tightest = tightest.tightest(decision.of_charge(n));
             new.push((cell, used));
         }
-        if tightest.admitted || !only_if_admitted {
-            counts.extend(new);
+        match keep {
+            Keep::Never => {}
+            Keep::IfAdmitted if !tightest.admitted => {}
+            Keep::IfAdmitted | Keep::Always => counts.extend(new),
         }
         Ok(tightest)
     }
@@ -48,23 +57,27 @@ impl Counts {
 
 impl AsyncStore for Counts {
     async fn acquire(&self, charges: Charges) -> Result<Decision, StoreError> {
-        self.add(charges, true, 1).await
+        self.add(charges, Keep::IfAdmitted, 1).await
     }
 
     async fn debit(&self, charges: Charges) -> Result<Decision, StoreError> {
-        self.add(charges, false, 1).await
+        self.add(charges, Keep::Always, 1).await
     }
 
     async fn refund(&self, charges: Charges) -> Result<Decision, StoreError> {
-        self.add(charges, false, -1).await
+        self.add(charges, Keep::Always, -1).await
     }
 
     async fn peek(&self, charges: Charges) -> Result<Decision, StoreError> {
-        self.add(charges.into_iter().map(|charge| charge.cost(0)).collect(), true, 1).await
+        let one_each = charges.into_iter().map(|charge| charge.cost(1)).collect();
+        let mut decision = self.add(one_each, Keep::Never, 1).await?;
+        // Which has not been taken.
+        decision.remaining += u64::from(decision.admitted);
+        Ok(decision)
     }
 
     async fn reset(&self, charges: Charges) -> Result<Decision, StoreError> {
-        self.add(charges.into_iter().map(|charge| charge.cost(u64::MAX)).collect(), false, -1).await
+        self.add(charges.into_iter().map(|charge| charge.cost(u64::MAX)).collect(), Keep::Always, -1).await
     }
 }
 
@@ -91,6 +104,21 @@ async fn main() -> Result<(), BoxError> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use tower_gateway::rate_limit::Charge;
+
+    #[tokio::test]
+    async fn a_look_says_whether_one_more_would_pass_and_counts_nothing() {
+        let (counts, one) = (Counts::default(), [Charge::new(Digest::from_bits(1), Quota::per_day(1))]);
+        for _ in 0..2 {
+            let look = counts.peek(one.into_iter().collect()).await.unwrap();
+            assert_eq!((look.admitted, look.remaining), (true, 1));
+        }
+        assert!(counts.acquire(one.into_iter().collect()).await.unwrap().admitted);
+        let look = counts.peek(one.into_iter().collect()).await.unwrap();
+        assert_eq!((look.admitted, look.remaining), (false, 0));
+    }
+
     #[tokio::test]
     async fn three_pass_and_the_fourth_does_not() {
         assert_eq!(super::statuses(5).await.unwrap(), [200, 200, 200, 429, 429]);

@@ -64,7 +64,9 @@ impl Key {
         Self(Kind::Subject)
     }
 
-    /// The id of the API key.
+    /// The id of the API key, and not the key: one that is renewed goes on where the old one was, or whoever renews it would
+    /// have the quota anew. So an id that is given to somebody else comes with what its former owner still owes, at most for a
+    /// window, or the time in which a burst is refilled; with an id of its own a key begins with nothing.
     pub fn api_key() -> Self {
         Self(Kind::ApiKey)
     }
@@ -246,6 +248,19 @@ mod tests {
         assert_eq!(digest(&key, &by("alice", Some("a"))), digest(&key, &by("alice", Some("a"))));
         assert_ne!(digest(&key, &by("alice", Some("a"))), digest(&key, &by("alice", Some("b"))));
         assert_ne!(digest(&key, &by("alice", None)), digest(&key, &by("bob", None)));
+    }
+
+    #[test]
+    fn an_api_key_is_counted_by_its_id_whoever_has_it_now() {
+        let holder = |subject: &str, id: &str| {
+            let mut request = from("192.0.2.1:1");
+            let identity = Identity::builder(CredentialKind::ApiKey).subject(subject).key_id(id);
+            RequestContext::of(request.extensions_mut()).set_identity(identity.build());
+            request
+        };
+        let key = Key::api_key();
+        assert_eq!(digest(&key, &holder("alice", "k1")), digest(&key, &holder("bob", "k1")));
+        assert_ne!(digest(&key, &holder("alice", "k1")), digest(&key, &holder("alice", "k2")));
     }
 
     #[test]
