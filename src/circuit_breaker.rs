@@ -67,6 +67,7 @@
 //! `'static`, to be looked into; bodies of answers are watched, so they have to be bodies. Dropping a call or its body at any
 //! time gives back what it held. State is kept over a reload by [`adopt`](CircuitBreakerLayer::adopt).
 
+mod age;
 mod breaker;
 mod fallback;
 mod handle;

@@ -53,6 +53,12 @@ impl Clock {
         Self(Source::Runtime)
     }
 
+    /// True where [`now`](Self::now) is the system's, which there are other ways to ask for.
+    #[cfg(all(feature = "circuit-breaker", target_os = "linux"))]
+    pub(crate) const fn is_the_systems(&self) -> bool {
+        matches!(self.0, Source::System)
+    }
+
     /// Monotonic time.
     pub fn now(&self) -> Instant {
         match &self.0 {

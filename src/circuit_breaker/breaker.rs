@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::age::Age;
 use super::outcomes::{Outcomes, Totals};
 use super::policy::{BreakerState, Policy, Span};
 use super::state::{Admission, Phase, Probed, Refused, Snapshot, State, Transition};
@@ -19,8 +20,7 @@ pub(super) struct Breaker {
     in_a_row: AtomicU32,
     pub(super) refused: AtomicU64,
     pub(super) opened: AtomicU64,
-    clock: Clock,
-    start: Instant,
+    age: Age,
 }
 
 impl Breaker {
@@ -32,8 +32,7 @@ impl Breaker {
             in_a_row: AtomicU32::new(0),
             refused: AtomicU64::new(0),
             opened: AtomicU64::new(0),
-            start: clock.now(),
-            clock,
+            age: Age::new(clock, span),
         }
     }
 
@@ -51,19 +50,17 @@ impl Breaker {
             in_a_row: AtomicU32::new(self.in_a_row.load(Ordering::Relaxed)),
             refused: AtomicU64::new(self.refused.load(Ordering::Relaxed)),
             opened: AtomicU64::new(self.opened.load(Ordering::Relaxed)),
-            clock: self.clock.clone(),
-            start: self.start,
+            age: self.age.clone().for_window(span),
         }
     }
 
     /// Milliseconds since it was made.
     pub(super) fn now(&self) -> u64 {
-        let age = self.clock.now().saturating_duration_since(self.start);
-        age.as_secs() * 1_000 + u64::from(age.subsec_millis())
+        self.age.millis()
     }
 
     pub(super) fn time(&self) -> Instant {
-        self.clock.now()
+        self.age.time()
     }
 
     #[inline]
@@ -76,6 +73,7 @@ impl Breaker {
     }
 
     /// What became of a call that was admitted.
+    #[inline]
     pub(super) fn record(
         &self,
         policy: &Policy,
@@ -83,26 +81,28 @@ impl Breaker {
         outcome: Outcome,
         slow: bool,
     ) -> Option<Transition> {
-        let transition = match admission {
+        match admission {
             Admission::Unwatched => None,
             Admission::Counted { epoch } => self.count(policy, epoch, outcome, slow),
-            Admission::Probe { epoch } => {
-                let what = match outcome {
-                    Outcome::Success if !slow => Probed::Succeeded,
-                    Outcome::Success | Outcome::Failure => Probed::Failed,
-                    Outcome::Throttled | Outcome::Ignored if slow => Probed::Failed,
-                    Outcome::Throttled | Outcome::Ignored => Probed::Nothing,
-                };
-                if what == Probed::Succeeded {
-                    // Nobody counts in this state. Should this be the probe that closes it, the window is empty then.
-                    self.outcomes.clear();
-                    self.in_a_row.store(0, Ordering::Relaxed);
-                }
-                let open_millis = |trips| policy.open_millis(trips);
-                self.state.probed(epoch, what, policy.probes(), self.now(), open_millis)
-            }
+            Admission::Probe { epoch } => self.probe_ended(policy, epoch, outcome, slow),
+        }
+    }
+
+    #[cold]
+    fn probe_ended(&self, policy: &Policy, epoch: u32, outcome: Outcome, slow: bool) -> Option<Transition> {
+        let what = match outcome {
+            Outcome::Success if !slow => Probed::Succeeded,
+            Outcome::Success | Outcome::Failure => Probed::Failed,
+            Outcome::Throttled | Outcome::Ignored if slow => Probed::Failed,
+            Outcome::Throttled | Outcome::Ignored => Probed::Nothing,
         };
-        self.note(transition)
+        if what == Probed::Succeeded {
+            // Nobody counts in this state. Should this be the probe that closes it, the window is empty then.
+            self.outcomes.clear();
+            self.in_a_row.store(0, Ordering::Relaxed);
+        }
+        let open_millis = |trips| policy.open_millis(trips);
+        self.note(self.state.probed(epoch, what, policy.probes(), self.now(), open_millis))
     }
 
     #[inline]
@@ -115,13 +115,19 @@ impl Breaker {
         if seen.epoch != epoch {
             return None;
         }
-        self.outcomes.record(|| self.now(), failed, slow);
-        if !failed && !slow {
-            if outcome == Outcome::Success && self.in_a_row.load(Ordering::Relaxed) != 0 {
-                self.in_a_row.store(0, Ordering::Relaxed);
-            }
-            return None;
+        self.outcomes.record(|| self.age.about_millis(), failed, slow);
+        if failed || slow {
+            return self.trip_if_over(policy, epoch, failed);
         }
+        if outcome == Outcome::Success && self.in_a_row.load(Ordering::Relaxed) != 0 {
+            self.in_a_row.store(0, Ordering::Relaxed);
+        }
+        None
+    }
+
+    /// Opens it where a call that has just been counted is one too many.
+    #[cold]
+    fn trip_if_over(&self, policy: &Policy, epoch: u32, failed: bool) -> Option<Transition> {
         let in_a_row = if failed { self.in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1) } else { 0 };
         let row_is_full = policy.consecutive_failures.is_some_and(|limit| in_a_row >= limit.max(1));
         let now = self.now();
@@ -132,7 +138,7 @@ impl Breaker {
         if tripped.is_some() {
             self.in_a_row.store(0, Ordering::Relaxed);
         }
-        tripped
+        self.note(tripped)
     }
 
     fn is_over(&self, policy: &Policy, now: u64) -> bool {

@@ -118,7 +118,21 @@ impl State {
     }
 
     /// Whether one more call may pass. While the breaker is closed that is one load.
+    #[inline]
     pub(super) fn admit(&self, probes: u32, now: impl Fn() -> u64) -> (Result<Admission, Refused>, Option<Transition>) {
+        let seen = self.snapshot();
+        match seen.phase {
+            Phase::Closed { .. } => (Ok(Admission::Counted { epoch: seen.epoch }), None),
+            _ => self.admit_unless_open(probes, now),
+        }
+    }
+
+    #[cold]
+    fn admit_unless_open(
+        &self,
+        probes: u32,
+        now: impl Fn() -> u64,
+    ) -> (Result<Admission, Refused>, Option<Transition>) {
         loop {
             let seen = self.snapshot();
             let next = match seen.phase {
