@@ -49,6 +49,15 @@ pub trait Credential: Send + Sync + 'static {
         None
     }
 
+    /// Both: [`recall`](Self::recall), and where that knows nobody [`authenticate`](Self::authenticate). For a kind that would
+    /// look for its credential twice.
+    fn verdict(&self, head: &Head<'_>) -> Verdict {
+        match self.recall(head) {
+            Some(identity) => Verdict::Accepted(identity),
+            None => self.authenticate(head),
+        }
+    }
+
     /// The credential as it was sent, where there is one: a client that sends the same bad one again has guessed no second
     /// time, and is not counted to have [failed](super::FailureLimit) again. `None`, as by default: each refusal counts.
     fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {
@@ -74,6 +83,10 @@ impl<C: Credential + ?Sized> Credential for Arc<C> {
 
     fn recall(&self, head: &Head<'_>) -> Option<Identity> {
         (**self).recall(head)
+    }
+
+    fn verdict(&self, head: &Head<'_>) -> Verdict {
+        (**self).verdict(head)
     }
 
     fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +44,8 @@ pub struct FailureLimit {
 struct Counts {
     start: Instant,
     key: RandomState,
+    /// Two numbers of its own for clients, which are looked for with every request once anybody has failed.
+    clients: [u64; 2],
     shards: [Shard; SHARDS],
 }
 
@@ -56,10 +58,43 @@ struct Shard {
 
 #[derive(Default)]
 struct Failed {
-    clients: HashMap<IpAddr, Duration>,
+    clients: HashMap<Client, Duration, AsItIs>,
     /// A keyed hash of each credential with the client that it was counted for, and until when it is not counted again. Who
     /// could make two with the same would have one guess for nothing.
-    sent: HashMap<u64, Duration>,
+    sent: HashMap<u64, Duration, AsItIs>,
+}
+
+/// A client's network, and a keyed hash of it: made once, for whatever is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Client {
+    hash: u64,
+    network: IpAddr,
+}
+
+impl Hash for Client {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// For keys that are hashes already, by a key that nobody knows.
+type AsItIs = BuildHasherDefault<Hashed>;
+
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl FailureLimit {
@@ -92,11 +127,12 @@ impl FailureLimit {
 
     /// How long the client is to wait, where it is over its limit.
     pub(super) fn refused(&self, client: &ClientIp) -> Option<Duration> {
+        let client = self.counts.client(client);
         let shard = self.counts.shard(client);
         if !shard.any.load(Ordering::Relaxed) {
             return None;
         }
-        let forgotten_at = *shard.lock().clients.get(&client.network())?;
+        let forgotten_at = *shard.lock().clients.get(&client)?;
         let ahead = forgotten_at.saturating_sub(self.now());
         let over = (ahead + self.interval()).saturating_sub(self.per);
         (over > Duration::ZERO).then_some(over)
@@ -106,18 +142,19 @@ impl FailureLimit {
     pub(super) fn record(&self, client: &ClientIp, kind: usize, sent: Option<&[u8]>) {
         let now = self.now();
         let capacity = (self.max_clients / SHARDS).max(1);
+        let client = self.counts.client(client);
         let shard = self.counts.shard(client);
-        let id = sent.map(|sent| self.counts.key.hash_one((client.network(), kind, sent)));
+        let id = sent.map(|sent| self.counts.key.hash_one((bits(client.network), kind, sent)));
         let mut failed = shard.lock();
         shard.any.store(true, Ordering::Relaxed);
         if id.is_some_and(|id| failed.is_known(id, now, now + self.per)) {
             return;
         }
         let clients = &mut failed.clients;
-        if clients.len() >= capacity && !clients.contains_key(&client.network()) {
+        if clients.len() >= capacity && !clients.contains_key(&client) {
             make_room(clients, now);
         }
-        let forgotten_at = clients.entry(client.network()).or_insert(now);
+        let forgotten_at = clients.entry(client).or_insert(now);
         // No further ahead than the limit, so that a client that goes on is not shut out for ever.
         *forgotten_at = ((*forgotten_at).max(now) + self.interval()).min(now + self.per);
     }
@@ -143,11 +180,19 @@ impl fmt::Debug for FailureLimit {
 
 impl Counts {
     fn since(start: Instant) -> Self {
-        Self { start, key: RandomState::new(), shards: Default::default() }
+        let key = RandomState::new();
+        let clients = [0_u8, 1].map(|half| key.hash_one(half));
+        Self { start, key, clients, shards: Default::default() }
     }
 
-    fn shard(&self, client: &ClientIp) -> &Shard {
-        &self.shards[self.key.hash_one(client.network()) as usize % SHARDS]
+    fn client(&self, client: &ClientIp) -> Client {
+        let network = client.network();
+        Client { hash: folded(bits(network), self.clients), network }
+    }
+
+    fn shard(&self, client: Client) -> &Shard {
+        // Not of the bits by which a map finds it.
+        &self.shards[(client.hash >> 32) as usize % SHARDS]
     }
 }
 
@@ -175,7 +220,23 @@ impl Failed {
     }
 }
 
-fn make_room(clients: &mut HashMap<IpAddr, Duration>, now: Duration) {
+/// An address as a number, which is hashed at once. One of IPv4 is the one of IPv6 that stands for it.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// A number by two secret ones, in two multiplications: nobody who does not know them can choose addresses that meet, and those
+/// that do are still told apart. What counts a credential as known is hashed with more care.
+fn folded(bits: u128, key: [u64; 2]) -> u64 {
+    let fold = |wide: u128| wide as u64 ^ (wide >> 64) as u64;
+    let once = fold(u128::from(bits as u64 ^ key[0]) * u128::from((bits >> 64) as u64 ^ key[1]));
+    fold(u128::from(once ^ bits as u64) * u128::from(key[0] | 1))
+}
+
+fn make_room(clients: &mut HashMap<Client, Duration, AsItIs>, now: Duration) {
     let looked_at: Vec<_> = clients.iter().take(LOOKED_AT).map(|(client, at)| (*at, *client)).collect();
     let least = looked_at.iter().min().copied();
     for (at, client) in looked_at {

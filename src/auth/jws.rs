@@ -40,6 +40,22 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub(super) const ALL: [Self; 12] = [
+        Self::TooLong,
+        Self::Malformed,
+        Self::WrongAlgorithm,
+        Self::UnknownKey,
+        Self::BadSignature,
+        Self::WrongType,
+        Self::BadClaims,
+        Self::MissingClaim,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::WrongIssuer,
+        Self::WrongAudience,
+    ];
+
     /// The sentence that clients are told.
     pub const fn as_str(self) -> &'static str {
         match self {

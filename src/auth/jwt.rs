@@ -66,6 +66,9 @@ enum Miss {
     Wait(Vec<Loading>, CredentialFault),
 }
 
+/// The scheme of a token (RFC 6750).
+const SCHEME: &str = "Bearer";
+
 /// When a client may ask again while keys cannot be loaded.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -155,7 +158,7 @@ impl Jwt {
 
 impl Credential for Jwt {
     fn authenticate(&self, head: &Head<'_>) -> Verdict {
-        let token = match authorization::credentials(head.headers(), "Bearer") {
+        let token = match authorization::credentials(head.headers(), SCHEME) {
             None => return Verdict::Absent,
             Some(Err(fault)) => return Verdict::Refused(fault),
             Some(Ok(token)) => token,
@@ -170,13 +173,22 @@ impl Credential for Jwt {
         }
     }
 
+    fn verdict(&self, head: &Head<'_>) -> Verdict {
+        // Not looked at: what is the same as a token that was found good or bad is as good or as bad.
+        let known = authorization::unchecked(head.headers(), SCHEME).and_then(|token| self.0.known(token));
+        match known {
+            Some(Ok(identity)) => Verdict::Accepted(identity),
+            Some(Err(fault)) => Verdict::Refused(fault.into()),
+            None => self.authenticate(head),
+        }
+    }
+
     fn recall(&self, head: &Head<'_>) -> Option<Identity> {
-        // Not looked at: what is the same as a token that was verified is one.
-        self.0.known(authorization::unchecked(head.headers(), "Bearer")?)
+        self.0.known(authorization::unchecked(head.headers(), SCHEME)?)?.ok()
     }
 
     fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {
-        Some(authorization::credentials(head.headers(), "Bearer")?.ok()?.as_bytes())
+        authorization::unchecked(head.headers(), SCHEME).filter(|token| token.len() <= MAX_TOKEN_LENGTH)
     }
 
     fn headers(&self) -> Vec<HeaderName> {
@@ -184,7 +196,7 @@ impl Credential for Jwt {
     }
 
     fn scheme(&self) -> Option<&'static str> {
-        Some("Bearer")
+        Some(SCHEME)
     }
 }
 
@@ -201,8 +213,11 @@ impl Verifier {
         millis(self.clock.wall())
     }
 
-    fn known(&self, token: &[u8]) -> Option<Identity> {
-        self.cache.as_ref()?.get(token, self.keys_version(), self.now())
+    /// What was found out about this token before, and still holds.
+    fn known(&self, token: &[u8]) -> Option<Result<Identity, Fault>> {
+        let (keys, now) = (self.keys_version(), self.now());
+        let good = self.cache.as_ref().and_then(|cache| cache.get(token, keys, now));
+        good.map(Ok).or_else(|| self.rejected.get(token, keys, now).map(Err))
     }
 
     async fn verify_after(&self, loads: Vec<Loading>, token: &str) -> Result<Identity, CredentialFault> {
@@ -223,9 +238,6 @@ impl Verifier {
         }
         // Read before the keys, so that what a change of theirs overtakes is not kept under their new number.
         let (keys, now) = (self.keys_version(), self.now());
-        if let Some(fault) = self.rejected.get(token.as_bytes(), keys, now) {
-            return Err(refused(fault));
-        }
         let jws = Jws::read(token).map_err(refused)?;
         if jws.header().algorithm().parse::<Algorithm>().is_err() {
             return Err(refused(Fault::WrongAlgorithm));

@@ -113,11 +113,7 @@ impl Settings {
     /// Asks each kind of credential from the one at `first`. Every credential that is there has to be good.
     fn ask(&self, head: &Head<'_>, first: usize, mut found: Option<Identity>) -> Step {
         for (at, credential) in self.credentials.iter().enumerate().skip(first) {
-            let verdict = match credential.recall(head) {
-                Some(identity) => Verdict::Accepted(identity),
-                None => credential.authenticate(head),
-            };
-            match verdict {
+            match credential.verdict(head) {
                 Verdict::Absent => {}
                 Verdict::Accepted(identity) => found = found.or(Some(identity)),
                 Verdict::Refused(fault) => return self.refuse(head, at, fault),
