@@ -22,6 +22,7 @@ use super::shared::Shared;
 use super::socket::FrameSocket;
 use super::stream::{Line, Stream, Watch};
 use super::upload::Upload;
+use crate::known::Known;
 use crate::rejection::grpc;
 use crate::serve::ServeBody;
 use crate::serve::settings::Settings;
@@ -233,7 +234,8 @@ where
     fn begin(&mut self, mut request: Request<RecvStream>, mut reply: SendResponse<Bytes>, keeper: &mut Keeper) {
         keeper.requests += 1;
         keeper.began = true;
-        let length = match check(&mut request, &self.settings) {
+        let known = Known::of(request.headers());
+        let length = match check(&mut request, known, &self.settings) {
             Ok(length) => Ok(length),
             Err(Refusal::Malformed) => return reply.send_reset(H2Reason::PROTOCOL_ERROR),
             Err(Refusal::Answer(rejection)) => Err(rejection),
@@ -264,7 +266,7 @@ where
             }
         };
 
-        let waits = expects_continue(request.headers()).then(|| line.exchange.clone());
+        let waits = (known.any(Known::EXPECT) && expects_continue(request.headers())).then(|| line.exchange.clone());
         let mut watch = None;
         let (mut parts, incoming) = request.into_parts();
         let has_ended = incoming.is_end_stream();

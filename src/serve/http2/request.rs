@@ -3,6 +3,7 @@
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Request, uri};
 
+use crate::known::Known;
 use crate::serve::settings::Settings;
 use crate::upgraded::name_websocket;
 use crate::{Reason, Rejection};
@@ -14,12 +15,13 @@ pub(super) enum Refusal {
     Answer(Rejection),
 }
 
-/// Looks at what h2 has let pass, and joins what HTTP/2 tore apart. The length it announces, if any.
+/// Looks at what h2 has let pass, and joins what HTTP/2 tore apart. `known` is what it has of the fields that matter here. The
+/// length it announces, if any.
 ///
 /// h2 itself refuses: pseudo-header fields that are unknown, repeated, missing, empty or behind others; names that are not in
 /// lower case; fields of the connection, and `TE` with anything but `trailers`; control characters in values; DATA that is
 /// more or less than `Content-Length` says; trailers with pseudo-header fields.
-pub(super) fn check<B>(request: &mut Request<B>, settings: &Settings) -> Result<Option<u64>, Refusal> {
+pub(super) fn check<B>(request: &mut Request<B>, known: Known, settings: &Settings) -> Result<Option<u64>, Refusal> {
     if !has_valid_values(request.headers()) || !has_valid_path(request.method(), request.uri()) {
         return Err(Refusal::Malformed);
     }
@@ -27,7 +29,10 @@ pub(super) fn check<B>(request: &mut Request<B>, settings: &Settings) -> Result<
         return Err(Refusal::Answer(Rejection::new("serve", Reason::HeadersTooLarge)));
     }
     join_cookies(request.headers_mut());
-    let length = content_length(request.headers())?;
+    let length = match known.any(Known::CONTENT_LENGTH) {
+        true => content_length(request.headers())?,
+        false => None,
+    };
     if let Some(limit) = settings.max_body_bytes
         && length.is_some_and(|length| length > limit)
     {
@@ -113,7 +118,8 @@ mod tests {
 
     fn checked(request: http::request::Builder) -> Result<(Option<u64>, Request<()>), &'static str> {
         let mut request = request.body(()).unwrap();
-        match check(&mut request, &Settings::default()) {
+        let known = Known::of(request.headers());
+        match check(&mut request, known, &Settings::default()) {
             Ok(length) => Ok((length, request)),
             Err(Refusal::Malformed) => Err("malformed"),
             Err(Refusal::Answer(rejection)) => Err(rejection.reason().code()),

@@ -17,6 +17,7 @@ use super::exchange::Exchange;
 use super::shared::Open;
 use super::tunnel::StreamIo;
 use crate::body::ResponseBody;
+use crate::known::Known;
 use crate::serve::counters::Counters;
 use crate::serve::deadlines::{Deadlines, Overdue};
 use crate::serve::settings::Timeouts;
@@ -296,11 +297,17 @@ impl Line {
             return self.begin(self.refuse(&internal_error()));
         }
         let headers = head.headers_mut();
-        strip_connection_fields(headers);
-        headers.entry(DATE).or_insert_with(date::now);
+        let known = Known::of(headers);
+        strip_known_connection_fields(headers, known);
+        if !known.any(Known::DATE) {
+            headers.insert(DATE, date::now());
+        }
         let has_ended = self.is_head || body.is_end_stream();
-        if !has_ended && let Some(length) = body.size_hint().exact() {
-            headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+        if !has_ended
+            && !known.any(Known::CONTENT_LENGTH)
+            && let Some(length) = body.size_hint().exact()
+        {
+            headers.insert(CONTENT_LENGTH, length.into());
         }
         let stream = self.reply.send_response(head, has_ended).ok()?;
         Some((!has_ended).then(|| Download { body, stream, piece: None, is_last: false, blocked: false, moved: false }))
@@ -324,6 +331,14 @@ impl Line {
 
 /// RFC 9113 section 8.2.2: what concerned a connection has no place in a message of HTTP/2.
 fn strip_connection_fields(headers: &mut HeaderMap) {
+    strip_known_connection_fields(headers, Known::of(headers));
+}
+
+/// The same for who has looked already which of them there are.
+fn strip_known_connection_fields(headers: &mut HeaderMap, known: Known) {
+    if !known.any(Known::HOP_BY_HOP) {
+        return;
+    }
     const OF_THE_CONNECTION: [HeaderName; 7] = [
         header::CONNECTION,
         header::TRANSFER_ENCODING,
