@@ -82,9 +82,13 @@ impl RequestContext {
 
     /// The context of a request that was just received: what is known from the start costs no more than to write it down.
     pub(crate) fn of_received(connection: Connection, interim_sink: Option<InterimSink>) -> Self {
-        let facts = Facts { connection: OnceLock::from(connection), ..Facts::default() };
-        let interim_sink = interim_sink.map_or_else(OnceLock::new, OnceLock::from);
-        Self(Arc::new(Slots { facts, interim_sink, outcomes: Mutex::default() }))
+        // Made where it stays, which `Arc::new` would move it to.
+        let mut slots = Arc::<Slots>::default();
+        if let Some(slots) = Arc::get_mut(&mut slots) {
+            slots.facts.connection = OnceLock::from(connection);
+            slots.interim_sink = interim_sink.map_or_else(OnceLock::new, OnceLock::from);
+        }
+        Self(slots)
     }
 
     /// The context of a request, made now if it has none.

@@ -73,6 +73,8 @@ mod date;
 mod drain;
 mod future;
 mod gate;
+#[cfg(any(feature = "serve", feature = "upstream"))]
+mod h1;
 mod head;
 mod hex;
 mod identity;
@@ -112,6 +114,8 @@ pub mod tls;
 mod trace_context;
 #[cfg(feature = "transform")]
 pub mod transform;
+#[cfg(any(feature = "proxy", feature = "serve"))]
+mod turn;
 #[cfg(any(feature = "proxy", feature = "serve"))]
 mod upgraded;
 #[cfg(feature = "upstream")]

@@ -25,6 +25,7 @@ use crate::body::ResponseBody;
 use crate::date;
 use crate::known::Known;
 use crate::rejection::grpc;
+use crate::turn;
 use crate::{BoxError, Head, Oneshot, RequestContext, UpstreamError, UpstreamErrorKind};
 
 pin_project! {
@@ -128,7 +129,7 @@ where
                 // All requests that came in together are read before the first of them is sent: the origin is then woken
                 // once for all of them instead of once for each, which is most of what a wake-up costs either side.
                 exchange.began = true;
-                cx.waker().wake_by_ref();
+                turn::give(cx);
                 Poll::Pending
             }
             StateProj::Exchange { answer, timer, exchange } => Poll::Ready(Ok(match answer.poll(cx) {

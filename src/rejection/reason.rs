@@ -32,8 +32,12 @@ pub enum Reason {
     UnsupportedMediaType,
     /// `Expect` asks for what nobody here does.
     ExpectationFailed,
+    /// The request target is longer than it may be.
+    TargetTooLong,
     /// The header section is longer than it may be.
     HeadersTooLarge,
+    /// The head of the request did not come to its end in time.
+    RequestTimeout,
     /// The request came through this gateway before (RFC 9110 section 7.6.3).
     LoopDetected,
     /// The origin has failed too often, and is left alone for now.
@@ -87,7 +91,9 @@ impl Reason {
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::ExpectationFailed => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
+            Self::TargetTooLong => (StatusCode::URI_TOO_LONG, "target_too_long"),
             Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
             Self::LoopDetected => (StatusCode::LOOP_DETECTED, "loop_detected"),
             Self::CircuitOpen => (StatusCode::SERVICE_UNAVAILABLE, "circuit_open"),
             Self::UpstreamConnect => (StatusCode::BAD_GATEWAY, "upstream_connect_failed"),

@@ -2,14 +2,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::signals::Signals;
+use super::{ServeBodyError, http1, http2};
+use crate::body::RequestBodyError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-
-use super::ServeBodyError;
-use super::http2::Upload;
-use super::signals::Signals;
-use crate::body::RequestBodyError;
 
 /// The body of a request that a [`Server`](super::Server) received.
 ///
@@ -25,8 +22,8 @@ pub struct ServeBody {
 /// Where the pieces come from.
 #[derive(Debug)]
 enum Source {
-    Http1(Incoming),
-    Http2(Box<Upload>),
+    Http1(http1::Upload),
+    Http2(Box<http2::Upload>),
     None,
 }
 
@@ -39,27 +36,33 @@ struct Watched {
 }
 
 impl ServeBody {
-    pub(super) fn new(incoming: Incoming, limit: Option<u64>, signals: &Arc<Signals>) -> Self {
-        let limit = limit.unwrap_or(u64::MAX);
-        let watched = (!incoming.is_end_stream()).then(|| Watched { signals: signals.clone(), limit, received: 0 });
-        Self { incoming: Source::Http1(incoming), watched }
+    /// Of a request over HTTP/1.1 that has one.
+    pub(super) fn of_http1(upload: http1::Upload, limit: Option<u64>, signals: Arc<Signals>) -> Self {
+        Self::watched(Source::Http1(upload), limit, signals)
     }
 
     /// Of a request over HTTP/2 that has one.
-    pub(super) fn of_stream(upload: Upload, limit: Option<u64>, signals: Arc<Signals>) -> Self {
-        signals.body_began();
-        let watched = Watched { signals, limit: limit.unwrap_or(u64::MAX), received: 0 };
-        Self { incoming: Source::Http2(Box::new(upload)), watched: Some(watched) }
+    pub(super) fn of_http2(upload: http2::Upload, limit: Option<u64>, signals: Arc<Signals>) -> Self {
+        signals.body_end_is_awaited();
+        Self::watched(Source::Http2(Box::new(upload)), limit, signals)
     }
 
-    /// Of a request over HTTP/2 that has none.
+    fn watched(incoming: Source, limit: Option<u64>, signals: Arc<Signals>) -> Self {
+        signals.body_began();
+        let watched = Watched { signals, limit: limit.unwrap_or(u64::MAX), received: 0 };
+        Self { incoming, watched: Some(watched) }
+    }
+
+    /// Of a request that has none.
     pub(super) fn none() -> Self {
         Self { incoming: Source::None, watched: None }
     }
 
-    fn end(&mut self, complete: bool) {
+    fn end(&mut self) {
         if let Some(watched) = self.watched.take() {
-            watched.signals.body_ended(complete);
+            // Whoever is told looks whether it was given up.
+            self.incoming = Source::None;
+            watched.signals.body_ended();
         }
     }
 
@@ -68,7 +71,7 @@ impl ServeBody {
         if let Some(watched) = &self.watched {
             watched.signals.close_after_answer();
         }
-        self.end(false);
+        self.end();
         Poll::Ready(Some(Err(error)))
     }
 }
@@ -76,7 +79,7 @@ impl ServeBody {
 impl Source {
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(incoming) => incoming.is_end_stream(),
+            Self::Http1(upload) => upload.is_end_stream(),
             Self::Http2(upload) => upload.is_end_stream(),
             Self::None => true,
         }
@@ -84,7 +87,7 @@ impl Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1(incoming) => incoming.size_hint(),
+            Self::Http1(upload) => upload.size_hint(),
             Self::Http2(upload) => upload.size_hint(),
             Self::None => SizeHint::with_exact(0),
         }
@@ -102,7 +105,7 @@ impl Body for ServeBody {
         let this = &mut *self;
         let Some(watched) = &mut this.watched else { return Poll::Ready(None) };
         let polled = match &mut this.incoming {
-            Source::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
+            Source::Http1(upload) => upload.poll_frame(cx),
             Source::Http2(upload) => {
                 watched.signals.register_body(cx.waker());
                 upload.poll_frame(watched.signals.body_is_too_slow(), cx)
@@ -123,7 +126,7 @@ impl Body for ServeBody {
             }
             Some(Err(error)) => return this.fail(ServeBodyError::Connection(error)),
             None => {
-                this.end(true);
+                this.end();
                 return Poll::Ready(None);
             }
         };
@@ -135,7 +138,7 @@ impl Body for ServeBody {
         watched.signals.body_arrived(watched.received);
         // Trailers end a body, and whoever sees the end announced does not poll for it.
         if frame.is_trailers() || this.incoming.is_end_stream() {
-            this.end(true);
+            this.end();
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -151,6 +154,6 @@ impl Body for ServeBody {
 
 impl Drop for ServeBody {
     fn drop(&mut self) {
-        self.end(false);
+        self.end();
     }
 }

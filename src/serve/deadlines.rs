@@ -30,6 +30,8 @@ pub(super) struct Deadlines {
     phase: Phase,
     stalled_since: Option<Instant>,
     half_closed_since: Option<Instant>,
+    /// Since when no more requests are expected, and how long one may come all the same.
+    last_call: Option<(Instant, Duration)>,
     body: BodyClock,
 }
 
@@ -58,6 +60,7 @@ impl Deadlines {
             phase: Phase::Head { since: accepted },
             stalled_since: None,
             half_closed_since: None,
+            last_call: None,
             body: BodyClock::default(),
         }
     }
@@ -84,7 +87,7 @@ impl Deadlines {
 
         if !seen.eof_held {
             self.half_closed_since = None;
-        } else if self.half_closed_since.is_none() {
+        } else if seen.wrote || self.half_closed_since.is_none() {
             self.half_closed_since = Some(now());
         }
 
@@ -92,7 +95,7 @@ impl Deadlines {
             self.body = BodyClock { failed: self.body.failed, ..BodyClock::default() };
         }
         self.body.update(seen, now);
-        self.next()
+        self.next(seen)
     }
 
     /// The body was given up; it is not to be given up again.
@@ -105,7 +108,20 @@ impl Deadlines {
         !matches!(self.phase, Phase::Serving)
     }
 
-    fn next(&self) -> Option<(Instant, Overdue)> {
+    /// No more requests are expected from now on. One that was on its way has so much time to come.
+    pub(super) fn last_call(&mut self, now: Instant, patience: Duration) {
+        self.last_call = Some((now, patience));
+    }
+
+    fn last_call_ends(&self, seen: Seen) -> Option<Instant> {
+        let (called, patience) = self.last_call.filter(|_| !seen.head_begun)?;
+        match self.phase {
+            Phase::Serving => None,
+            Phase::Head { since } | Phase::Idle { since } => called.max(since).checked_add(patience),
+        }
+    }
+
+    fn next(&self, seen: Seen) -> Option<(Instant, Overdue)> {
         let after = |since: Option<Instant>, limit: Option<Duration>| since?.checked_add(limit?);
         let waiting = match self.phase {
             Phase::Head { since } => (after(Some(since), self.timeouts.header_read), Overdue::Head),
@@ -114,6 +130,7 @@ impl Deadlines {
         };
         [
             waiting,
+            (self.last_call_ends(seen), Overdue::Idle),
             (after(self.stalled_since, self.timeouts.write), Overdue::Write),
             (after(self.half_closed_since, Some(self.timeouts.half_close)), Overdue::HalfClosed),
         ]
@@ -254,6 +271,20 @@ mod tests {
         wire.at(0, |seen| (seen.serving, seen.served) = (true, true));
         assert_eq!(wire.at(2, |seen| seen.eof_held = true), Some((3, Overdue::HalfClosed)));
         assert_eq!(wire.at(3, |_| ()), Some((3, Overdue::HalfClosed)));
+    }
+
+    #[test]
+    fn after_the_last_call_an_idle_connection_has_a_moment_and_a_head_that_has_begun_its_time() {
+        let mut wire = Wire::new();
+        wire.at(1, |seen| (seen.serving, seen.served) = (true, true));
+        wire.deadlines.last_call(wire.start + SECOND * 2, SECOND);
+        assert_eq!(wire.at(2, |_| ()), None);
+        assert_eq!(wire.at(9, |seen| seen.serving = false), Some((10, Overdue::Idle)));
+        assert_eq!(wire.at(9, |seen| seen.head_begun = true), Some((19, Overdue::Head)));
+
+        let mut fresh = Wire::new();
+        fresh.deadlines.last_call(fresh.start + SECOND * 2, SECOND);
+        assert_eq!(fresh.at(2, |_| ()), Some((3, Overdue::Idle)));
     }
 
     #[test]

@@ -18,5 +18,8 @@ mod stream;
 mod tunnel;
 mod upload;
 
-pub(super) use self::connection::{App, Http2};
+pub(super) use self::connection::Http2;
 pub(super) use self::upload::Upload;
+
+/// What every HTTP/2 connection begins with (RFC 9113 section 3.4). It was chosen so that no HTTP/1.1 request does.
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

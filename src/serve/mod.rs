@@ -49,8 +49,8 @@
 //! # What a service sees
 //!
 //! HTTP/1.1 and HTTP/2 requests, each with a [`RequestContext`](crate::RequestContext) in its extensions that holds the
-//! [`Connection`](crate::Connection), and with a [`ServeBody`]. Over HTTP/1.1 upgrades work through `hyper::upgrade::on`, which
-//! [`ProxyService`](crate::proxy::ProxyService) does for WebSocket. A tunnel for WebSocket over HTTP/2 (RFC 8441) comes as the
+//! [`Connection`](crate::Connection), and with a [`ServeBody`]. Over HTTP/1.1 upgrades work through `hyper::upgrade::on`, as with
+//! any server built on hyper; [`ProxyService`](crate::proxy::ProxyService) does so for WebSocket. A tunnel for WebSocket over HTTP/2 (RFC 8441) comes as the
 //! GET with `Upgrade` that it is over HTTP/1.1, and `ProxyService` answers it as such; other tunnels are a 501. What has been
 //! upgraded keeps its place in the limits, has no more timeouts, and is waited for by a drain, no longer than its grace.
 //!
@@ -72,46 +72,42 @@
 //!
 //! # What the server answers by itself
 //!
-//! | answer | when | form |
-//! |---|---|---|
-//! | 400, 414, 431 | the request is not HTTP/1.1, or its head is too long (over HTTP/2 too) | bare |
-//! | 408 | a head that began does not come to its end in time | bare |
-//! | 400 | `Content-Length` beside `Transfer-Encoding`, or more than once | problem document |
-//! | 413 | `Content-Length` is beyond the limit on bodies | problem document |
-//! | 500 | the service failed or panicked | problem document |
-//! | 308 | the listener redirects to one with TLS | without a body |
-//! | 400 | plain HTTP on a listener with TLS | text |
+//! | answer | when |
+//! |---|---|
+//! | 400 | the request is not HTTP/1.1, or it cannot be told in one way where it ends |
+//! | 408 | a head that began does not come to its end in time |
+//! | 413 | `Content-Length` is beyond the limit on bodies |
+//! | 414, 431 | the target or the head is too long, or has too many fields (431 over HTTP/2 too) |
+//! | 500 | the service failed or panicked, or its answer is an interim one |
+//! | 308 | the listener redirects to one with TLS |
+//! | 400 | plain HTTP on a listener with TLS |
 //!
-//! Bare is what hyper says before there is a request that a service could be given, so no layer can change or log it. The
-//! 400s among these: a malformed request line, or a version other than HTTP/1.0 and 1.1; control characters, bare carriage
-//! returns, folded lines and white space before a colon in the fields, or a field without a name; a `Content-Length` that
-//! is not a decimal number or is followed by a different one; a `Transfer-Encoding` that does not end in `chunked`, or
-//! stands in HTTP/1.0. A line may end in a bare line feed (RFC 9112 section 2.2), not in a chunked body. What is
-//! well formed and still ambiguous, such as the target and the Host, is for the service:
-//! [`StrictLayer`](crate::strict::StrictLayer) refuses it.
+//! All but the last two are problem documents (RFC 9457). No layer sees them: there is no request that a service could be
+//! given, or none whose answer could be trusted. The 400s: a malformed request line, or a version other than HTTP/1.0 and
+//! 1.1; control characters, bare carriage returns, folded lines and white space before a colon in the fields, or a field
+//! without a name; a `Content-Length` that is not one decimal number, stands in more than one line or beside a
+//! `Transfer-Encoding`; a `Transfer-Encoding` that does not end in `chunked`, or stands in HTTP/1.0. A line may end in a bare
+//! line feed (RFC 9112 section 2.2), not in a chunked body. What is well formed and still ambiguous, such as the target and
+//! the Host, is for the service: [`StrictLayer`](crate::strict::StrictLayer) refuses it.
 //!
 //! Over HTTP/1.1, after each of them the connection is closed; what the client still sends is read for up to 5 s, so that the answer is
 //! not lost to a reset. An error of the service is counted and not told to the client; a service that wants to say more
 //! answers with a response. A panic costs its own connection, over HTTP/2 its own stream, and nothing else. Where an HTTP/1.0 answer without a length
 //! is cut short, the connection is reset, since a plain close would look like its end.
 
-mod adapter;
 mod admission;
-mod answer;
+mod app;
 mod body;
-mod connection;
 mod counters;
 mod deadlines;
 mod entrance;
 mod error;
-mod framing;
 mod handle;
+mod http1;
 mod http2;
-mod interim;
 mod listen;
 mod listener;
 mod opening;
-mod preface;
 mod proxy_protocol;
 mod redirect;
 mod seat;
@@ -125,6 +121,7 @@ mod thread;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
 mod worker;
 
 pub use self::body::ServeBody;
@@ -136,3 +133,10 @@ pub use self::redirect::RedirectToHttps;
 pub use self::server::Server;
 pub use self::shutdown::shutdown_signal;
 pub use self::swap::Swap;
+
+/// For the fuzz targets: reads `wire` as requests that come in pieces of `step` bytes, and tells what each was.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_requests(wire: &[u8], step: usize) -> Vec<(String, String, usize, Vec<u8>)> {
+    http1::fuzz_requests(wire, step)
+}

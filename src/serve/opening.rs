@@ -21,6 +21,7 @@ use super::counters::Counters;
 use super::entrance::Entrance;
 use super::proxy_protocol::{self, Header};
 use super::seat::Seat;
+use super::transport::Transport;
 use crate::alpn::Alpn;
 use crate::{BoxError, Connection};
 
@@ -90,7 +91,7 @@ where
         use super::tls::{Accepted, accept, refuse};
         return match patience.in_time(accept(stream, tls)).await? {
             Accepted::Client { transport, certificate, alpn } => {
-                seat.serve(*transport, Connection::secure(peer, local, certificate), alpn);
+                seat.serve(Transport::Tls(transport), Connection::secure(peer, local, certificate), alpn);
                 Ok(())
             }
             Accepted::Refused { stream, last_word } => {
@@ -99,7 +100,7 @@ where
             }
         };
     }
-    seat.serve(stream, Connection::plain(peer, local), Alpn::None);
+    seat.serve(Transport::Plain(stream), Connection::plain(peer, local), Alpn::None);
     Ok(())
 }
 

@@ -1,25 +1,22 @@
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::adapter::Adapter;
 use super::admission::Ticket;
+use super::app::App;
 use super::body::ServeBody;
-use super::connection::{Connection as Driver, Http1};
 use super::counters::Counters;
-use super::deadlines::Deadlines;
-use super::http2::{App, Http2};
+use super::http1::Http1;
+use super::http2::Http2;
 use super::settings::Settings;
 use super::signals::Signals;
-use super::socket::{Socket, Transport};
+use super::socket::Socket;
+use super::transport::Transport;
 use crate::alpn::Alpn;
 use crate::{BoxError, Connection};
 
@@ -27,7 +24,6 @@ use crate::{BoxError, Connection};
 pub(super) struct Seat<S> {
     pub(super) service: S,
     pub(super) settings: Arc<Settings>,
-    pub(super) http: Arc<http1::Builder>,
     pub(super) counters: Arc<Counters>,
     pub(super) drain: Arc<Notify>,
     pub(super) ticket: Ticket,
@@ -52,28 +48,18 @@ where
 {
     /// Serves HTTP, which begins with the next byte of `transport`: the one that the handshake agreed on, or that its first
     /// bytes are of.
-    pub(super) fn serve<T: Transport>(self, transport: T, connection: Connection, alpn: Alpn) {
-        let Self { service, settings, http, counters, drain, ticket, accepted } = self;
+    pub(super) fn serve(self, transport: Transport, connection: Connection, alpn: Alpn) {
+        let Self { service, settings, counters, drain, ticket, accepted } = self;
         let signals = Arc::new(Signals::new(counters));
-        let mut socket = Socket::new(transport, signals.clone(), ticket);
+        let socket = Socket::new(transport, signals.clone(), ticket);
+        let app = App { service, connection, settings };
         if alpn == Alpn::Http2 {
-            socket.is_http2();
-            let app = App { service, connection, settings };
             tokio::spawn(Http2::new(socket, app, signals, drain.notified_owned(), accepted));
             return;
         }
-        let adapter = Adapter {
-            service: RefCell::new(service),
-            connection: connection.clone(),
-            max_body_bytes: settings.max_body_bytes,
-            signals: signals.clone(),
-        };
-        let http: Http1<_, _> = http.serve_connection(TokioIo::new(socket), adapter).with_upgrades();
-        let deadlines = Deadlines::new(settings.timeouts, accepted);
-        let driver = Driver::new(http, signals.clone(), drain.clone().notified_owned(), deadlines, accepted);
+        let http1 = Http1::new(socket, app, signals.clone(), drain.clone().notified_owned(), accepted);
         tokio::spawn(async move {
-            let Some((socket, adapter)) = driver.await else { return };
-            let app = App { service: adapter.service.into_inner(), connection, settings };
+            let Some((socket, app)) = http1.await else { return };
             // In a box: HTTP/1.1 connections, which wait in this task too, need not be as large.
             Box::pin(Http2::new(socket, app, signals, drain.notified_owned(), accepted)).await;
         });

@@ -16,7 +16,7 @@ use super::entrance::Entrance;
 use super::handle::Control;
 use super::redirect::RedirectToHttps;
 use super::settings::Settings;
-use super::worker::{Worker, drained, http1_builder};
+use super::worker::{Worker, drained};
 use super::{ServeBody, ServeError};
 use crate::BoxError;
 
@@ -85,7 +85,6 @@ impl Seed {
             let counters = self.counters;
             let worker = Worker {
                 service,
-                http: Arc::new(http1_builder(&self.settings)),
                 settings: self.settings,
                 admission: self.admission,
                 counters: counters.clone(),

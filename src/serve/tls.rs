@@ -5,13 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::socket::Transport;
 use crate::ClientCertificate;
 use crate::alpn::Alpn;
 use crate::tls::{ServerTls, client_certificate};
@@ -24,10 +22,13 @@ const LINGER: Duration = Duration::from_secs(2);
 const PLAIN_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\
     content-length: 59\r\n\r\nThis is an HTTPS port, and the request came as plain HTTP.\n";
 
+/// A connection with TLS.
+pub(super) type Stream = TlsStream<Wire>;
+
 /// How a handshake ended.
 pub(super) enum Accepted {
     Client {
-        transport: Box<TlsStream<Wire>>,
+        transport: Box<Stream>,
         certificate: Option<ClientCertificate>,
         alpn: Alpn,
     },
@@ -83,19 +84,14 @@ pub(super) struct Wire {
     sent: u64,
 }
 
-impl Transport for TlsStream<Wire> {
-    fn reset_when_dropped(&self) {
-        // A socket that refuses the option is closed in the usual way.
-        let _ = SockRef::from(&self.get_ref().0.stream).set_linger(Some(Duration::ZERO));
+impl Wire {
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.stream
     }
 
-    fn bytes_sent(&self) -> Option<u64> {
-        Some(self.get_ref().0.sent)
-    }
-
-    fn say_end(&mut self, cx: &mut Context<'_>) {
-        // close_notify (RFC 8446 section 6.1): without it, the client cannot tell this end from one that somebody made.
-        let _ = Pin::new(self).poll_shutdown(cx);
+    /// How many bytes the kernel has taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 }
 

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::{Request, Response};
 use http_body::Body;
-use hyper::server::conn::http1;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
@@ -26,19 +25,13 @@ use super::listen::BACKLOG;
 use super::opening::open;
 use super::seat::Seat;
 use super::settings::Settings;
+use super::transport::Transport;
 use crate::alpn::Alpn;
 use crate::{BoxError, Connection};
 
 /// How long to wait after the system had no descriptor or no memory for another connection. Time for some to close, and
 /// long enough not to burn the processor that those need.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// hyper reads and buffers in pieces of up to this size; a connection whose client reads slowly holds about as much.
-/// With 64 KiB a large download costs half as much again.
-const BUFFER: usize = 256 << 10;
-
-/// `http::HeaderMap` panics when it is to hold more than about 24,000 fields.
-const MAX_HEADERS: usize = 10_000;
 
 /// What all connections of one worker share.
 #[derive(Clone)]
@@ -48,20 +41,6 @@ pub(super) struct Worker<S> {
     pub(super) admission: Arc<Admission>,
     pub(super) counters: Arc<Counters>,
     pub(super) drain: Arc<Notify>,
-    pub(super) http: Arc<http1::Builder>,
-}
-
-/// hyper's server, with what of its settings the server's own follow from.
-pub(super) fn http1_builder(settings: &Settings) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    // The connection keeps its own deadlines: hyper's would count the time between two requests as part of a head.
-    http.header_read_timeout(None);
-    http.max_header_size(settings.max_header_bytes).max_buf_size(settings.max_header_bytes.max(BUFFER));
-    // hyper parses up to 100 fields on the stack, and allocates for each request when told any number.
-    if settings.max_headers != 100 {
-        http.max_headers(settings.max_headers.min(MAX_HEADERS));
-    }
-    http
 }
 
 impl<S> Worker<S> {
@@ -73,7 +52,6 @@ impl<S> Worker<S> {
             admission: self.admission.clone(),
             counters: self.counters.clone(),
             drain: self.drain.clone(),
-            http: self.http.clone(),
         }
     }
 }
@@ -140,14 +118,13 @@ where
         let seat = Seat {
             service,
             settings: self.settings.clone(),
-            http: self.http.clone(),
             counters: self.counters.clone(),
             drain: self.drain.clone(),
             ticket: Ticket::new(self.counters.clone(), slot, network),
             accepted: Instant::now(),
         };
         if entrance.begins_with_http() {
-            seat.serve(stream, Connection::plain(peer, entrance.local), Alpn::None);
+            seat.serve(Transport::Plain(stream), Connection::plain(peer, entrance.local), Alpn::None);
         } else {
             tokio::spawn(open(seat, stream, peer, entrance.clone(), self.admission.clone()));
         }

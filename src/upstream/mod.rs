@@ -116,7 +116,7 @@ pub fn fuzz_answer(wire: &[u8], step: usize) -> Option<(u16, Vec<u8>, bool)> {
     let framing =
         h1::framing::framing(head.version, head.status, &head.headers, crate::known::Known::of(&head.headers), false)
             .ok()?;
-    let (mut decoder, mut content) = (h1::decode::Decoder::new(framing), Vec::new());
+    let (mut decoder, mut content) = (crate::h1::decode::Decoder::new(framing), Vec::new());
     loop {
         match decoder.decode(&mut buffer).ok()? {
             Some(frame) => content.extend(frame.into_data().into_iter().flatten()),

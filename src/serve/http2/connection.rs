@@ -1,5 +1,4 @@
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,12 +24,12 @@ use super::upload::Upload;
 use crate::known::Known;
 use crate::rejection::grpc;
 use crate::serve::ServeBody;
-use crate::serve::settings::Settings;
+use crate::serve::app::{App, Panicked};
 use crate::serve::signals::Signals;
-use crate::serve::socket::{Socket, Transport};
+use crate::serve::socket::Socket;
 use crate::serve::timer::LazyTimer;
 use crate::upgraded::Switching;
-use crate::{BoxError, Connection, Oneshot, Reason, Rejection, RequestContext};
+use crate::{BoxError, Oneshot, Reason, Rejection};
 
 /// What a client may send of one body before the service has taken any of it.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -47,17 +46,10 @@ const MAX_ERRORS: usize = 100;
 /// reset before they were even begun are h2's to count (CVE-2023-44487).
 const MAX_GIVEN_UP: u64 = 100;
 
-/// What requests of a connection are served with.
-pub(in crate::serve) struct App<S> {
-    pub(in crate::serve) service: S,
-    pub(in crate::serve) connection: Connection,
-    pub(in crate::serve) settings: Arc<Settings>,
-}
-
 pin_project! {
     /// One HTTP/2 connection: takes requests in, keeps its deadlines, closes it.
-    pub(in crate::serve) struct Http2<T: Transport, S> {
-        stage: Stage<T>,
+    pub(in crate::serve) struct Http2<S> {
+        stage: Stage,
         app: App<S>,
         keeper: Keeper,
         #[pin]
@@ -67,9 +59,9 @@ pin_project! {
     }
 }
 
-enum Stage<T: Transport> {
-    Handshake(Handshake<FrameSocket<T>, Bytes>),
-    Serving(h2::server::Connection<FrameSocket<T>, Bytes>),
+enum Stage {
+    Handshake(Handshake<FrameSocket, Bytes>),
+    Serving(h2::server::Connection<FrameSocket, Bytes>),
 }
 
 /// What a connection remembers beside its protocol.
@@ -101,10 +93,10 @@ enum Next {
     Reset,
 }
 
-impl<T: Transport, S> Http2<T, S> {
+impl<S> Http2<S> {
     /// Over a socket that has read nothing, or holds what it has read.
     pub(in crate::serve) fn new(
-        socket: Socket<T>,
+        socket: Socket,
         app: App<S>,
         signals: Arc<Signals>,
         drain: OwnedNotified,
@@ -140,9 +132,8 @@ impl<T: Transport, S> Http2<T, S> {
     }
 }
 
-impl<T, S, B> Future for Http2<T, S>
+impl<S, B> Future for Http2<S>
 where
-    T: Transport,
     S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
@@ -189,9 +180,8 @@ where
 }
 
 /// Ready when the connection has ended.
-fn drive<T, S, B>(stage: &mut Stage<T>, app: &mut App<S>, keeper: &mut Keeper, cx: &mut Context<'_>) -> Poll<()>
+fn drive<S, B>(stage: &mut Stage, app: &mut App<S>, keeper: &mut Keeper, cx: &mut Context<'_>) -> Poll<()>
 where
-    T: Transport,
     S: Service<Request<ServeBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
@@ -282,16 +272,12 @@ where
         } else {
             let signals = Arc::new(Signals::new(line.counters.clone()));
             watch = Some(signals.clone());
-            ServeBody::of_stream(Upload::new(incoming, length, waits), self.settings.max_body_bytes, signals)
+            ServeBody::of_http2(Upload::new(incoming, length, waits), self.settings.max_body_bytes, signals)
         };
-        let mut request = Request::from_parts(parts, body);
-        let context = RequestContext::of_received(self.connection.clone(), Some(sink(&line.exchange)));
-        request.extensions_mut().insert(context);
         let watch = Watch::new(watch, self.settings.timeouts);
-        let call = || Oneshot::start(&mut self.service, request);
-        let stream = match catch_unwind(AssertUnwindSafe(call)) {
+        let stream = match self.call(Request::from_parts(parts, body), Some(sink(&line.exchange))) {
             Ok(future) => Stream::called(line, watch, future),
-            Err(_) => Stream::panicked(line),
+            Err(Panicked) => Stream::panicked(line),
         };
         tokio::spawn(stream);
     }

@@ -5,28 +5,28 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::PREFACE;
 use super::frames::FrameWatch;
 use super::shared::Shared;
-use crate::serve::preface::PREFACE;
-use crate::serve::socket::{Socket, Transport};
+use crate::serve::socket::Socket;
 
 /// A socket that tells what frames come through it, and that is closed so that the last of ours are not lost.
 #[derive(Debug)]
-pub(super) struct FrameSocket<T: Transport> {
-    socket: Socket<T>,
+pub(super) struct FrameSocket {
+    socket: Socket,
     frames: FrameWatch,
     shared: Arc<Shared>,
     /// What [`Socket::poll_close`] remembers between two looks. The last word itself is h2's.
     last_word: Option<&'static [u8]>,
 }
 
-impl<T: Transport> FrameSocket<T> {
-    pub(super) fn new(socket: Socket<T>, shared: Arc<Shared>) -> Self {
+impl FrameSocket {
+    pub(super) fn new(socket: Socket, shared: Arc<Shared>) -> Self {
         Self { socket, frames: FrameWatch::after_preface(PREFACE.len()), shared, last_word: Some(b"") }
     }
 }
 
-impl<T: Transport> AsyncRead for FrameSocket<T> {
+impl AsyncRead for FrameSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -37,7 +37,7 @@ impl<T: Transport> AsyncRead for FrameSocket<T> {
     }
 }
 
-impl<T: Transport> AsyncWrite for FrameSocket<T> {
+impl AsyncWrite for FrameSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, buf)
     }

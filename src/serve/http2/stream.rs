@@ -18,13 +18,14 @@ use super::shared::Open;
 use super::tunnel::StreamIo;
 use crate::body::ResponseBody;
 use crate::known::Known;
+use crate::serve::app::{self, Panicked, internal_error};
 use crate::serve::counters::Counters;
 use crate::serve::deadlines::{Deadlines, Overdue};
 use crate::serve::settings::Timeouts;
 use crate::serve::signals::Signals;
 use crate::serve::timer::LazyTimer;
 use crate::upgraded::Opened;
-use crate::{Reason, Rejection, date};
+use crate::{Rejection, date};
 
 /// So much of an answer is asked room for at once, which is a frame: streams take turns by these.
 const PIECE: usize = 16 << 10;
@@ -134,10 +135,6 @@ where
     }
 }
 
-fn internal_error() -> Rejection {
-    Rejection::new("serve", Reason::Other("internal_error")).status(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
 /// How an exchange has come to its end.
 enum Over {
     Answered,
@@ -197,18 +194,17 @@ where
                         line.open.was_given_up();
                         return Poll::Ready(Over::GivenUp);
                     }
-                    // What a panic leaves behind half done is dropped with this stream.
-                    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-                        Ok(Poll::Pending) => {
+                    match app::poll(future, cx) {
+                        Poll::Pending => {
                             line.send_interim(line.exchange.take_interim());
                             return Poll::Pending;
                         }
-                        Ok(Poll::Ready(Ok(answer))) => answer.map(ResponseBody::inner),
-                        Ok(Poll::Ready(Err(_))) => {
+                        Poll::Ready(Ok(Ok(answer))) => answer.map(ResponseBody::inner),
+                        Poll::Ready(Ok(Err(_))) => {
                             line.counters.service_errors.add_one();
                             line.refuse(&internal_error())
                         }
-                        Err(_) => {
+                        Poll::Ready(Err(Panicked)) => {
                             line.counters.panics.add_one();
                             line.refuse(&internal_error())
                         }

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, ReadBuf};
 
-use super::decode::Malformed;
 use super::head::{Head, read_head};
 use super::upload::Upload;
+use crate::h1::Malformed;
 use crate::upstream::limit::Permit;
 use crate::upstream::stream::Stream;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::connection::Connection;
-use super::decode::Decoder;
+use crate::h1::decode::Decoder;
 use crate::{UpstreamError, UpstreamErrorKind};
 
 /// An answer's body on its way. When it has ended, [`take_connection`](Self::take_connection) has what can be used again.

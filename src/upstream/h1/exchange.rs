@@ -6,11 +6,11 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 
 use super::connection::Connection;
-use super::decode::Decoder;
 use super::download::Download;
 use super::framing::{framing, keeps_alive};
 use super::head::Head;
 use super::upload::{Unsent, Upload};
+use crate::h1::decode::Decoder;
 use crate::known::Known;
 use crate::upstream::stream::failure_before_answer;
 use crate::{UpstreamError, UpstreamErrorKind};

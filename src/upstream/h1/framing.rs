@@ -3,18 +3,8 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
-use super::decode::Malformed;
+use crate::h1::{Framing, Malformed};
 use crate::known::Known;
-
-/// How a body is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// So many bytes; none for an answer without a body.
-    Length(u64),
-    Chunked,
-    /// Up to the end of the connection.
-    UntilClose,
-}
 
 /// The framing of an answer to a HEAD, or to any other method. `known` are the fields that `headers` has.
 ///

@@ -2,11 +2,11 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderMap, StatusCode, Version};
 
-use super::decode::Malformed;
-use super::names::Fields;
+use crate::h1::Malformed;
+use crate::h1::names::Fields;
 
 /// The longest head that is read, and how many fields it may have.
 pub(crate) const MAX_HEAD: usize = 64 << 10;
@@ -50,17 +50,6 @@ fn read_head_of<const FIELDS: usize>(buffer: &mut BytesMut) -> Result<Result<Opt
     let fields = Fields::find(buffer, response.headers);
     let bytes = buffer.split_to(end).freeze();
     Ok(fields.read(&bytes).map(|headers| Some(Head { version, status, headers })))
-}
-
-/// Reads a section of fields that ends with an empty line.
-pub(crate) fn read_fields(section: &Bytes) -> Result<HeaderMap, Malformed> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    match httparse::parse_headers(section, &mut fields) {
-        Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
-            Fields::find(section, fields).read(section)
-        }
-        _ => Err(Malformed),
-    }
 }
 
 #[cfg(test)]
@@ -125,7 +114,6 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
             let _ = read_head(&mut BytesMut::from(&bytes[..]));
-            let _ = read_fields(&Bytes::from(bytes));
         }
 
         #[test]

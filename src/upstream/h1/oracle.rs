@@ -8,9 +8,9 @@ use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::decode::Decoder;
 use super::framing::framing;
 use super::head::read_head;
+use crate::h1::decode::Decoder;
 use crate::known::Known;
 
 /// What a reader makes of an answer: its status, fields and content.

@@ -10,8 +10,9 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use super::connection::Connection;
-use super::encode::{RequestFraming, write_chunk_size, write_last_chunk};
+use super::encode::RequestFraming;
 use crate::BoxError;
+use crate::h1::encode::{write_chunk_size, write_last_chunk};
 use crate::upstream::body::SendBody;
 use crate::upstream::stream::Stream;
 

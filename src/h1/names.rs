@@ -5,7 +5,10 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::decode::Malformed;
+use super::Malformed;
+
+/// How many fields a trailer section may have.
+const MAX_TRAILERS: usize = 128;
 
 /// How many names a thread remembers, a power of two, and how long they may be: ten kilobytes for each thread.
 const REMEMBERED: usize = 128;
@@ -18,7 +21,7 @@ thread_local! {
 }
 
 /// Where the fields of a head are in the bytes they were parsed from, so that these may be moved: see [`Fields::find`].
-pub(super) struct Fields(Vec<Span>);
+pub(crate) struct Fields(Vec<Span>);
 
 #[derive(Debug)]
 struct Span {
@@ -28,7 +31,7 @@ struct Span {
 
 impl Fields {
     /// Where these fields of `bytes` are.
-    pub(super) fn find(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Self {
+    pub(crate) fn find(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Self {
         let start = bytes.as_ptr() as usize;
         let span = |part: &[u8]| {
             let at = part.as_ptr() as usize - start;
@@ -43,7 +46,7 @@ impl Fields {
     }
 
     /// The fields, in the bytes they were found in. The values share their memory.
-    pub(super) fn read(mut self, bytes: &Bytes) -> Result<HeaderMap, Malformed> {
+    pub(crate) fn read(mut self, bytes: &Bytes) -> Result<HeaderMap, Malformed> {
         NAMES.with_borrow_mut(|names| {
             let mut headers = HeaderMap::with_capacity(self.0.len());
             for Span { name, value } in &self.0 {
@@ -55,6 +58,17 @@ impl Fields {
             names.spans = self.0;
             Ok(headers)
         })
+    }
+}
+
+/// Reads a section of fields that ends with an empty line.
+pub(super) fn read_fields(section: &Bytes) -> Result<HeaderMap, Malformed> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILERS];
+    match httparse::parse_headers(section, &mut fields) {
+        Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
+            Fields::find(section, fields).read(section)
+        }
+        _ => Err(Malformed),
     }
 }
 
@@ -139,6 +153,13 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(read(&mut names, &[one, other, other, one]), [one, other, other, one]);
         }
+    }
+
+    #[test]
+    fn no_section_of_fields_panics() {
+        proptest::proptest!(|(bytes: Vec<u8>)| {
+            let _ = read_fields(&Bytes::from(bytes));
+        });
     }
 
     #[test]

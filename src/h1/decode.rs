@@ -4,12 +4,8 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::framing::Framing;
-use super::head::read_fields;
-
-/// Bytes that no HTTP message may hold where they stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+use super::names::read_fields;
+use super::{Framing, Malformed};
 
 /// A chunk's size line, with its extensions. They mean nothing to a gateway, and are dropped.
 const MAX_SIZE_LINE: usize = 4 << 10;

@@ -1,0 +1,565 @@
+//! One request after the other, each with its answer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{Method, Request, Response, Version};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::encode::{Asked, Encoder, strip_trailers, switches, write_head};
+use super::head::{Head, Limits, Refused, read_head, takes_trailers};
+use super::interim::Interim;
+use super::line::Line;
+use super::opening::{Opening, opening};
+use super::upgrade::Offer;
+use super::upload::{Demand, Feed, upload};
+use crate::body::ResponseBody;
+use crate::h1::decode::Decoder;
+use crate::h1::{Framing, Malformed};
+use crate::known::Known;
+use crate::serve::app::{self, App, Panicked, internal_error};
+use crate::serve::body::ServeBody;
+use crate::serve::signals::{Seen, Signals};
+use crate::serve::socket::Socket;
+use crate::turn;
+use crate::{InterimSink, Oneshot, Rejection};
+
+/// So much of what follows a request is received while it is served, to see that its client is still there.
+const READ_AHEAD: usize = 8 << 10;
+
+/// How often a connection looks for another request before others have their turn.
+const TURN: u32 = 32;
+
+/// RFC 9110 section 10.1.1: the client sends its body when it is told to.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+type Place<S, B> = Pin<Box<Exchange<Oneshot<S, Request<ServeBody>>, B>>>;
+
+/// The requests of one connection.
+pub(super) struct Exchanges<S, B>
+where
+    S: Service<Request<ServeBody>>,
+    B: Body,
+{
+    app: App<S>,
+    line: Line<B::Data>,
+    signals: Arc<Signals>,
+    interim: Arc<Interim>,
+    /// In one place for all requests of the connection, so that a connection is small to move.
+    exchange: Place<S, B>,
+    asked: Asked,
+    upload: Option<Incoming>,
+    /// What the current request would switch to.
+    offer: Option<Offer>,
+    /// Which HTTP this is has been told.
+    is_opened: bool,
+    /// So much of an unfinished head has been looked at.
+    parsed: usize,
+    /// A request was handed to the service since the last look.
+    served: bool,
+    /// The connection has no further use once everything is sent.
+    is_over: bool,
+    /// Part of a request may never be read.
+    has_unread: bool,
+}
+
+pin_project! {
+    #[project = ExchangeProj]
+    enum Exchange<F, B> {
+        None,
+        Called { #[pin] future: F },
+        Answering { #[pin] body: ResponseBody<B>, encoder: Encoder },
+        // The answer is 101, and the connection the service's.
+        Switching,
+    }
+}
+
+/// A request body that is being received.
+struct Incoming {
+    feed: Feed,
+    decoder: Decoder,
+    /// The client waits to be told to send it.
+    is_awaited: bool,
+}
+
+/// How a connection comes to its end.
+pub(super) enum End {
+    /// Nothing is left to be said.
+    Finished,
+    /// The same, and the client may not have been heard to its end.
+    Unread,
+    /// It began as HTTP/2 does.
+    Http2,
+    /// The service has it from now on.
+    Switched,
+}
+
+/// How far a connection went.
+pub(super) enum Went {
+    /// It waits for something.
+    Waits,
+    /// It will be polled again at once.
+    GaveWay,
+    Ended(End),
+}
+
+/// What is to be done next.
+enum Step {
+    Again,
+    Wait,
+    GiveWay,
+    End(End),
+}
+
+impl<S, B> Exchanges<S, B>
+where
+    S: Service<Request<ServeBody>, Response = Response<B>> + Clone,
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    pub(super) fn new(socket: Socket, app: App<S>, signals: Arc<Signals>) -> Self {
+        let asked = Asked {
+            version: Version::HTTP_11,
+            is_head: false,
+            is_connect: false,
+            takes_trailers: false,
+            keeps_alive: true,
+        };
+        Self {
+            app,
+            line: Line::new(socket),
+            signals,
+            interim: Arc::default(),
+            exchange: Box::pin(Exchange::None),
+            asked,
+            upload: None,
+            offer: None,
+            is_opened: false,
+            parsed: 0,
+            served: false,
+            is_over: false,
+            has_unread: false,
+        }
+    }
+
+    /// Whom to wake for what happens elsewhere.
+    pub(super) fn set_task(&self, cx: &Context<'_>) {
+        self.signals.set_task(cx.waker());
+        self.interim.set_task(cx.waker());
+    }
+
+    /// What deadlines follow from.
+    pub(super) fn look(&mut self) -> Seen {
+        let mut seen =
+            if self.upload.is_some() || self.signals.body_is_open() { self.signals.look() } else { Seen::default() };
+        let is_active = self.is_active();
+        (seen.served, self.served) = (self.served, false);
+        seen.serving |= is_active;
+        seen.head_begun = !seen.serving && !self.line.received.is_empty();
+        seen.write_blocked = !self.line.out.is_empty();
+        seen.wrote = self.line.take_wrote();
+        seen.eof_held = is_active && self.line.has_ended && !seen.write_blocked;
+        seen
+    }
+
+    /// A request was handed to the service, and its answer has not ended.
+    pub(super) fn is_active(&self) -> bool {
+        !matches!(*self.exchange, Exchange::None)
+    }
+
+    /// The head that has begun takes too long.
+    pub(super) fn give_up_head(&mut self) {
+        self.refuse_head(Refused::TooSlow);
+    }
+
+    /// The request body takes too long.
+    pub(super) fn fail_body(&mut self, cx: &Context<'_>) {
+        self.signals.fail_body();
+        self.break_off_upload(io::ErrorKind::TimedOut.into(), cx);
+    }
+
+    /// The socket, with what was received from it and belongs to nothing yet.
+    pub(super) fn into_parts(mut self) -> (Socket, App<S>, Option<Offer>) {
+        let received = std::mem::take(&mut self.line.received);
+        self.line.socket.hold(received);
+        (self.line.socket, self.app, self.offer)
+    }
+
+    /// Goes as far as it can.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Went {
+        let mut looks = 0;
+        loop {
+            // The first piece of a body goes out with the head, when it is there.
+            let may_wait = matches!(*self.exchange, Exchange::Answering { .. }) && !self.line.out.is_full();
+            let is_blocked = match may_wait {
+                true => false,
+                false => match self.line.poll_send(cx) {
+                    Poll::Ready(Ok(())) => false,
+                    Poll::Ready(Err(_)) => return Went::Ended(End::Finished),
+                    Poll::Pending => true,
+                },
+            };
+            let step = match &*self.exchange {
+                Exchange::Switching if is_blocked => return Went::Waits,
+                // The next request waits until there is room for its answer; a body that is still read does not.
+                Exchange::None if is_blocked => self.poll_upload(cx),
+                Exchange::None if looks == TURN => {
+                    cx.waker().wake_by_ref();
+                    return Went::GaveWay;
+                }
+                Exchange::None => {
+                    looks += 1;
+                    self.poll_next(cx)
+                }
+                Exchange::Called { .. } => self.poll_called(cx),
+                Exchange::Answering { .. } if is_blocked => self.poll_meanwhile(cx),
+                Exchange::Answering { .. } => self.poll_answer(cx),
+                Exchange::Switching => Step::End(End::Switched),
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => return Went::Waits,
+                Step::GiveWay => return Went::GaveWay,
+                Step::End(end) => return Went::Ended(end),
+            }
+        }
+    }
+
+    // === Between two requests ===
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Step {
+        self.line.socket.would_mislead(false);
+        if self.upload.is_some() {
+            self.signals.body_end_is_awaited();
+            return match self.poll_upload(cx) {
+                Step::Wait if self.skip_upload() => Step::Again,
+                step => step,
+            };
+        }
+        if self.is_over {
+            let is_unread = self.has_unread || !self.line.received.is_empty();
+            return Step::End(if is_unread { End::Unread } else { End::Finished });
+        }
+        match self.read_request() {
+            Ok(true) => Step::Again,
+            Ok(false) => match self.line.poll_receive(cx) {
+                Poll::Pending => Step::Wait,
+                Poll::Ready(Ok(1..)) => Step::Again,
+                Poll::Ready(Ok(0) | Err(_)) => Step::End(End::Finished),
+            },
+            Err(end) => Step::End(end),
+        }
+    }
+
+    /// Takes the next request from what was received. False when it is not there yet.
+    fn read_request(&mut self) -> Result<bool, End> {
+        let received = &self.line.received;
+        if received.is_empty() || !self.is_worth_parsing() {
+            return Ok(false);
+        }
+        if !self.is_opened {
+            match opening(received) {
+                Opening::Http2 => return Err(End::Http2),
+                Opening::Undecided => return Ok(false),
+                Opening::Http1 => self.is_opened = true,
+            }
+        }
+        let settings = &self.app.settings;
+        let limits = Limits { bytes: settings.max_header_bytes, fields: settings.max_headers };
+        match read_head(&mut self.line.received, limits) {
+            Ok(Some(head)) => self.begin(head),
+            Ok(None) => {
+                self.parsed = self.line.received.len();
+                return Ok(false);
+            }
+            Err(refused) => self.refuse_head(refused),
+        }
+        self.parsed = 0;
+        Ok(true)
+    }
+
+    /// Of a head that comes drop by drop every line is looked at, and not every drop.
+    fn is_worth_parsing(&self) -> bool {
+        let received = &self.line.received;
+        self.parsed == 0
+            || received.len() >= 2 * self.parsed
+            || memchr::memchr(b'\n', &received[self.parsed..]).is_some()
+    }
+
+    fn refuse_head(&mut self, refused: Refused) {
+        (self.asked.version, self.asked.is_head, self.asked.is_connect) = (Version::HTTP_11, false, false);
+        self.has_unread = true;
+        self.refuse(&refused.rejection());
+    }
+
+    fn begin(&mut self, head: Head) {
+        let Head { mut request, known, framing, keeps_alive } = head;
+        let is_http_11 = request.version() == Version::HTTP_11;
+        self.asked = Asked {
+            version: request.version(),
+            is_head: request.method() == Method::HEAD,
+            is_connect: request.method() == Method::CONNECT,
+            takes_trailers: takes_trailers(request.headers(), known),
+            keeps_alive,
+        };
+        self.served = true;
+        let body = match self.begin_upload(framing, is_http_11 && expects_continue(&request, known)) {
+            Ok(body) => body,
+            Err(rejection) => {
+                self.has_unread = true;
+                return self.refuse(&rejection);
+            }
+        };
+        let may_switch = known.any(Known::UPGRADE) || self.asked.is_connect;
+        self.offer = None;
+        if may_switch
+            && is_http_11
+            && self.upload.is_none()
+            && let Some((offer, on_upgrade)) = Offer::new()
+        {
+            self.offer = Some(offer);
+            request.extensions_mut().insert(on_upgrade);
+            request.extensions_mut().insert(self.signals.counters().drain.watch());
+        }
+        let number = self.interim.begin(is_http_11);
+        let interim = is_http_11.then(|| InterimSink::new(self.interim.clone(), number));
+        match self.app.call(request.map(|()| body), interim) {
+            Ok(future) => self.exchange.set(Exchange::Called { future }),
+            Err(Panicked) => self.panicked(),
+        }
+    }
+
+    // === The request body ===
+
+    fn begin_upload(&mut self, framing: Framing, is_awaited: bool) -> Result<ServeBody, Rejection> {
+        let length = match framing {
+            Framing::Length(0) => return Ok(ServeBody::none()),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        let limit = self.app.settings.max_body_bytes;
+        if let Some(limit) = limit.filter(|limit| length.is_some_and(|length| length > *limit)) {
+            return Err(Rejection::new("serve", crate::body::RequestBodyError::TooLarge { limit }.reason()));
+        }
+        let (feed, upload) = upload(length);
+        self.upload = Some(Incoming { feed, decoder: Decoder::new(framing), is_awaited });
+        Ok(ServeBody::of_http1(upload, limit, self.signals.clone()))
+    }
+
+    /// Receives the piece of the request body that the service asks for.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Step {
+        let Some(upload) = &mut self.upload else { return Step::Wait };
+        if upload.feed.demand() != Demand::Piece {
+            return Step::Wait;
+        }
+        loop {
+            match upload.decoder.decode(&mut self.line.received) {
+                Ok(None) if !upload.decoder.has_ended() => {}
+                Ok(piece) => {
+                    let has_ended = upload.decoder.has_ended();
+                    upload.feed.give(piece, has_ended, cx.waker());
+                    if has_ended {
+                        self.upload = None;
+                    }
+                    return Step::Again;
+                }
+                Err(Malformed) => {
+                    self.break_off_upload(io::ErrorKind::InvalidData.into(), cx);
+                    return Step::Again;
+                }
+            }
+            if upload.is_awaited && self.line.received.is_empty() && !self.line.out.is_full() {
+                upload.is_awaited = false;
+                self.line.out.head().extend_from_slice(CONTINUE);
+                if let Poll::Ready(Err(_)) = self.line.poll_send(cx) {
+                    return Step::End(End::Finished);
+                }
+            }
+            let error = match self.line.poll_receive(cx) {
+                Poll::Pending => return Step::Wait,
+                Poll::Ready(Ok(1..)) => continue,
+                Poll::Ready(Ok(0)) => io::ErrorKind::UnexpectedEof.into(),
+                Poll::Ready(Err(error)) => error,
+            };
+            self.break_off_upload(error, cx);
+            return Step::Again;
+        }
+    }
+
+    /// The rest of the request body never comes, and where the next request would begin is unknown.
+    fn break_off_upload(&mut self, error: io::Error, cx: &Context<'_>) {
+        if let Some(upload) = self.upload.take() {
+            upload.feed.fail(error, cx.waker());
+        }
+        (self.asked.keeps_alive, self.has_unread, self.is_over) = (false, true, self.is_over || !self.is_active());
+    }
+
+    /// Throws away the rest of a body that the service has given up, as far as it is there. True when that has happened: the
+    /// connection goes on behind it, or has come to its end.
+    fn skip_upload(&mut self) -> bool {
+        let Some(upload) = &mut self.upload else { return false };
+        if upload.feed.demand() != Demand::GivenUp {
+            return false;
+        }
+        while let Ok(Some(_)) = upload.decoder.decode(&mut self.line.received) {}
+        if !upload.decoder.has_ended() {
+            (self.asked.keeps_alive, self.has_unread) = (false, true);
+        }
+        self.is_over |= !self.asked.keeps_alive && !matches!(*self.exchange, Exchange::Called { .. });
+        self.upload = None;
+        true
+    }
+
+    // === The answer ===
+
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Step {
+        let ExchangeProj::Called { future } = self.exchange.as_mut().project() else { return Step::Again };
+        let (polled, gave_way) = turn::given_by(|| app::poll(future, cx));
+        match polled {
+            Poll::Ready(Ok(Ok(response))) => self.answer(response.map(ResponseBody::inner)),
+            Poll::Ready(Ok(Err(_))) => {
+                self.signals.counters().service_errors.add_one();
+                self.refuse(&internal_error());
+            }
+            Poll::Ready(Err(Panicked)) => self.panicked(),
+            // It is polled again before anything can have come.
+            Poll::Pending if gave_way => return Step::GiveWay,
+            Poll::Pending if self.interim.is_waiting() && !self.line.out.is_full() => {
+                self.interim.take(self.line.out.head());
+            }
+            Poll::Pending => return self.poll_meanwhile(cx),
+        }
+        Step::Again
+    }
+
+    fn panicked(&mut self) {
+        self.signals.counters().panics.add_one();
+        self.refuse(&internal_error());
+    }
+
+    /// An answer of this server's own, after which the connection is closed.
+    fn refuse(&mut self, rejection: &Rejection) {
+        self.asked.keeps_alive = false;
+        self.answer(rejection.response(None).map(ResponseBody::own));
+    }
+
+    fn answer(&mut self, response: Response<ResponseBody<B>>) {
+        let switches = switches(response.status(), &self.asked);
+        if (switches && self.offer.is_none()) || (response.status().is_informational() && !switches) {
+            // It is no answer, and there is nothing to switch to.
+            self.signals.counters().service_errors.add_one();
+            return self.refuse(&internal_error());
+        }
+        // A body that nobody will read is the end of the connection, unless all of it is there.
+        self.skip_upload();
+        if self.signals.must_close() || self.signals.counters().drain.is_draining() {
+            self.asked.keeps_alive = false;
+        }
+        if self.interim.close() {
+            self.interim.take(self.line.out.head());
+        }
+        let exact = response.body().size_hint().exact();
+        let written = write_head(self.line.out.head(), &response, exact, &self.asked);
+        self.asked.keeps_alive = written.keeps_alive;
+        self.line.socket.would_mislead(written.encoder == Encoder::UntilClose);
+        if switches {
+            self.exchange.set(Exchange::Switching);
+        } else if matches!(written.encoder, Encoder::None | Encoder::Length(0)) {
+            self.end_answer();
+        } else {
+            self.exchange.set(Exchange::Answering { body: response.into_body(), encoder: written.encoder });
+        }
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Step {
+        loop {
+            if self.line.out.is_full() {
+                // It is sent before anything is added.
+                return Step::Again;
+            }
+            let ExchangeProj::Answering { body, encoder } = self.exchange.as_mut().project() else {
+                return Step::Again;
+            };
+            let mut body = body;
+            let frame = match app::poll_frame(body.as_mut(), cx) {
+                Poll::Ready(Ok(frame)) => frame,
+                Poll::Ready(Err(Panicked)) => {
+                    self.signals.counters().panics.add_one();
+                    return Step::End(End::Finished);
+                }
+                Poll::Pending => {
+                    return match self.line.poll_send(cx) {
+                        Poll::Ready(Err(_)) => Step::End(End::Finished),
+                        _ => self.poll_meanwhile(cx),
+                    };
+                }
+            };
+            let is_whole = match frame {
+                None => {
+                    self.line.out.end(*encoder, None);
+                    true
+                }
+                Some(Err(_)) => false,
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        let is_last = body.is_end_stream();
+                        match self.line.out.add(data, encoder, is_last) {
+                            Ok(()) if !is_last => continue,
+                            added => added.is_ok(),
+                        }
+                    }
+                    Err(frame) => {
+                        let mut trailers = frame.into_trailers().ok().filter(|_| self.asked.takes_trailers);
+                        trailers.iter_mut().for_each(strip_trailers);
+                        self.line.out.end(*encoder, trailers.as_ref());
+                        true
+                    }
+                },
+            };
+            if !is_whole || matches!(*encoder, Encoder::Length(1..)) {
+                // What has been given is sent; that it is not all, the end of the connection says.
+                let _ = self.line.poll_send(cx);
+                return Step::End(End::Finished);
+            }
+            self.end_answer();
+            return Step::Again;
+        }
+    }
+
+    fn end_answer(&mut self) {
+        self.exchange.set(Exchange::None);
+        self.line.rest();
+        self.is_over |= !self.asked.keeps_alive;
+    }
+
+    /// Whatever else there is to do for a request whose answer waits.
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Step {
+        match self.poll_upload(cx) {
+            Step::Wait => {}
+            step => return step,
+        }
+        // Whether the client is there still.
+        while !self.line.has_ended && self.line.received.len() < READ_AHEAD {
+            match self.line.poll_receive(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Step::End(End::Finished),
+                Poll::Pending => break,
+            }
+        }
+        Step::Wait
+    }
+}
+
+fn expects_continue(request: &Request<()>, known: Known) -> bool {
+    known.any(Known::EXPECT)
+        && request
+            .headers()
+            .get(EXPECT)
+            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
