@@ -12,6 +12,8 @@ use tower_gateway::rate_limit::{Charge, Digest, MemoryStore, Quota, Store};
 const KEYS: u64 = 1_000_000;
 /// A limit that is never reached, so that every check writes.
 const NEVER_REACHED: u32 = 1_000_000_000;
+/// A burst that nobody spends while this lasts, and that is refilled by one in six seconds.
+const NEVER_SPENT: u32 = 300_000_000;
 const LASTING: Duration = Duration::from_millis(1_500);
 const ROUNDS: usize = 5;
 
@@ -52,14 +54,14 @@ fn round(threads: u64, keys: u64, check: &(impl Fn(u64) -> bool + Sync)) -> f64 
 
 fn main() {
     let never = NonZeroU32::new(NEVER_REACHED).expect("not zero");
-    let often = NonZeroU32::new(100).expect("not zero");
+    let often = NonZeroU32::new(10).expect("not zero");
     println!("| keys | threads | governor, ns a check | ours, of a digest | ours, with the key's hash |");
     println!("|---|---|---|---|---|");
     // A key of the first owes something whenever it comes again, and so is known. One of the second has ended by then, and
     // governor, which forgets when it is told to, knows it nevertheless.
-    let lasting = Quota::per_minute(100).burst(u64::from(NEVER_REACHED)).expect("a quota");
+    let lasting = Quota::per_minute(10).burst(u64::from(NEVER_SPENT)).expect("a quota");
     let ended = Quota::per_second(NEVER_REACHED);
-    let their_lasting = governor::Quota::per_minute(often).allow_burst(never);
+    let their_lasting = governor::Quota::per_minute(often).allow_burst(NonZeroU32::new(NEVER_SPENT).expect("not zero"));
     for keys in [1, KEYS] {
         table(&format!("{keys}"), keys, lasting, their_lasting);
     }

@@ -203,26 +203,33 @@ impl Inner {
         let (now, pace) = (self.time(Which::Buckets), charge.quota.pace());
         let cell = self.cell(charge);
         let known = self.buckets.update(cell, |arrival| pace.charge(arrival, now, charge.cost));
-        match known.or_else(|| self.begin_a_bucket(cell, now, charge)) {
+        match known {
             Some(verdict) => decision(verdict),
-            None => self.acquire_all(std::slice::from_ref(charge)),
+            None => self.begin_a_bucket(cell, now, charge),
         }
     }
 
-    /// The same for a key that is not known, or that somebody else has begun by now. None when there is no room and none is to
-    /// be made.
-    fn begin_a_bucket(&self, cell: Cell, now: u64, charge: &Charge) -> Option<Verdict> {
+    /// The same for a key that is not known, or that somebody else has begun by now. Not a part of the way of known keys, which
+    /// it would make longer.
+    #[cold]
+    #[inline(never)]
+    fn begin_a_bucket(&self, cell: Cell, now: u64, charge: &Charge) -> Decision {
         let begin = |[arrival]: [u64; 1]| {
             let (arrival, verdict) = charge.quota.pace().charge(arrival, now, charge.cost);
             (arrival.map(|arrival| [arrival]), verdict)
         };
         let mut slots = self.buckets.write(self.buckets.shard_of(cell));
-        let verdict = slots.change(cell, now, begin);
+        let mut verdict = slots.change(cell, now, begin);
         if verdict.is_none() && self.when_full == WhenFull::ForgetSoonest {
             slots.forget_soonest();
-            return slots.change(cell, now, begin);
+            verdict = slots.change(cell, now, begin);
         }
-        verdict
+        drop(slots);
+        match verdict {
+            Some(verdict) => decision(verdict),
+            // There is no room, and none is to be made.
+            None => self.acquire_all(std::slice::from_ref(charge)),
+        }
     }
 
     /// With all that is concerned locked, in one order that everybody keeps to, so that nobody waits in a circle.
