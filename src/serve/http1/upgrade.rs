@@ -5,13 +5,13 @@
 //! on. Requests that ask for nothing never see any of this.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
@@ -30,7 +30,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupg
 
 /// An upgrade that was offered to a service. Dropped, it comes to nothing, and whoever waits for it is told.
 pub(super) struct Offer {
-    connection: BoxFuture<'static, ()>,
+    connection: Pin<Box<dyn Future<Output = ()> + Send>>,
     agree: oneshot::Sender<()>,
     slot: Slot,
 }
@@ -64,7 +64,7 @@ impl Offer {
         });
         let script = Script { unread: REQUEST, answered: false, slot: slot.clone(), socket: None };
         let connection = http1::Builder::new().serve_connection(TokioIo::new(script), service).with_upgrades();
-        let mut connection: BoxFuture<'static, ()> = Box::pin(async move { drop(connection.await) });
+        let mut connection: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { drop(connection.await) });
         let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let on_upgrade = shown.lock().unwrap_or_else(PoisonError::into_inner).0.take()?;
         Some((Self { connection, agree, slot }, on_upgrade))
