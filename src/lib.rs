@@ -92,6 +92,7 @@ mod random;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
 mod readiness;
+mod recycle;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod rejection;

@@ -14,7 +14,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::{Head, RequestContext};
+use crate::{Head, RequestContext, recycle};
+
+/// How many fields a refusal has, as a rule, and those that layers add to it.
+const FIELDS: usize = 6;
 
 /// A refusal: which layer, why, and what the client is told.
 ///
@@ -118,6 +121,7 @@ impl Rejection {
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        *headers = recycle::headers(FIELDS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -36,6 +36,11 @@ use self::config::{Config, Faults, Finding, Loaded};
 use self::demo::Demo;
 use self::reload::{Running, Triggers};
 
+/// A request makes and drops a dozen small pieces of memory, many requests at once, which the system's allocator sorts back one
+/// by one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An API gateway assembled from tower-gateway's layers. Without a file it serves a demo.
 #[derive(Parser)]
 struct Arguments {

@@ -18,7 +18,7 @@ use super::layer::Settings;
 use super::rules::Lack;
 use crate::body::ResponseBody;
 use crate::readiness::Oneshot;
-use crate::{ClientIp, Head, Identity, Reason, Rejection, RequestContext};
+use crate::{ClientIp, Head, Identity, Reason, Rejection, RequestContext, recycle};
 
 /// The service that [`AuthLayer`](super::AuthLayer) makes. It is always ready: the inner service is readied once it is known
 /// who asks.
@@ -277,7 +277,10 @@ where
                 }
             }
             Decision::Refused(refused) => match settings.answer(Head::of(&request), refused) {
-                Some(answer) => Self { state: State::Answered { answer: Some(answer) } },
+                Some(answer) => {
+                    recycle::give_request(request);
+                    Self { state: State::Answered { answer: Some(answer) } }
+                }
                 // A dry run.
                 None => Self::admitted(inner, request),
             },

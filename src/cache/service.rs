@@ -16,7 +16,7 @@ use super::plan::Plan;
 use super::settings::Settings;
 use super::status::Forward;
 use super::store::{CacheStore, Known};
-use crate::BoxError;
+use crate::{BoxError, recycle};
 
 /// The service that [`CacheLayer`](super::CacheLayer) makes.
 pub struct Cache<S, St> {
@@ -69,6 +69,7 @@ where
                 if let Known::Found(record) = &known
                     && let Some(response) = settings.hit(record, &ask, request.headers(), seen.context)
                 {
+                    recycle::give_request(request);
                     return future::answered(response);
                 }
                 ask.context = seen.context.cloned();

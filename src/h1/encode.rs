@@ -18,6 +18,20 @@ pub(crate) fn write_last_chunk(buffer: &mut Vec<u8>, trailers: Option<&HeaderMap
     buffer.extend_from_slice(b"\r\n");
 }
 
+/// Writes a number in digits.
+pub(crate) fn write_decimal(buffer: &mut Vec<u8>, mut number: u64) {
+    let (mut digits, mut first) = ([b'0'; 20], 20);
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    buffer.extend_from_slice(&digits[first..]);
+}
+
 pub(crate) fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
     buffer.reserve(name.len() + value.len() + 4);
     buffer.extend_from_slice(name.as_bytes());
@@ -30,6 +44,15 @@ pub(crate) fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
 mod tests {
     use super::*;
     use http::HeaderValue;
+
+    #[test]
+    fn a_number_is_written_as_anybody_would() {
+        for number in [0, 1, 9, 10, 42, 1_048_576, u64::MAX] {
+            let mut bytes = Vec::new();
+            write_decimal(&mut bytes, number);
+            assert_eq!(bytes, number.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn the_last_chunk_carries_the_trailers() {

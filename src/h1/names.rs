@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Malformed;
+use crate::recycle;
 
 /// How many fields a trailer section may have.
 const MAX_TRAILERS: usize = 128;
@@ -45,10 +46,11 @@ impl Fields {
         Self(found)
     }
 
-    /// The fields, in the bytes they were found in. The values share their memory.
-    pub(crate) fn read(mut self, bytes: &Bytes) -> Result<HeaderMap, Malformed> {
+    /// The fields, in the bytes they were found in. The values share their memory. The map has room for so many `more`: to
+    /// grow costs as much as to be made.
+    pub(crate) fn read(mut self, bytes: &Bytes, more: usize) -> Result<HeaderMap, Malformed> {
         NAMES.with_borrow_mut(|names| {
-            let mut headers = HeaderMap::with_capacity(self.0.len());
+            let mut headers = recycle::headers(self.0.len() + more);
             for Span { name, value } in &self.0 {
                 let name = &bytes[name.0 as usize..name.1 as usize];
                 let value = bytes.slice(value.0 as usize..value.1 as usize);
@@ -66,7 +68,7 @@ pub(super) fn read_fields(section: &Bytes) -> Result<HeaderMap, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILERS];
     match httparse::parse_headers(section, &mut fields) {
         Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
-            Fields::find(section, fields).read(section)
+            Fields::find(section, fields).read(section, 0)
         }
         _ => Err(Malformed),
     }

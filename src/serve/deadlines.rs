@@ -128,6 +128,10 @@ impl Deadlines {
             Phase::Idle { since } => (after(Some(since), self.timeouts.keep_alive), Overdue::Idle),
             Phase::Serving => (self.body.deadline(&self.timeouts), Overdue::Body),
         };
+        // Mostly there is no other.
+        if self.stalled_since.is_none() && self.half_closed_since.is_none() && self.last_call.is_none() {
+            return Some((waiting.0?, waiting.1));
+        }
         [
             waiting,
             (self.last_call_ends(seen), Overdue::Idle),

@@ -25,6 +25,7 @@ use super::upgraded::Switched;
 use super::watch::{Sent, SentWatch};
 use crate::classify::Watch;
 use crate::proxy::fields::strip_hop_by_hop;
+use crate::recycle;
 use crate::upgraded::{Upgraded, names_websocket};
 use crate::{BoxError, RequestContext, UpstreamError, UpstreamErrorKind};
 
@@ -112,7 +113,7 @@ impl Client {
             let write = |upload: &mut Upload| {
                 write_head(upload.begin(framing, body), &parts.method, &path, host, &parts.headers, framing);
             };
-            match shared.take_idle(server) {
+            let written = match shared.take_idle(server) {
                 Some(mut connection) => {
                     write(&mut connection.upload);
                     Prepared::On(connection)
@@ -122,7 +123,9 @@ impl Client {
                     write(&mut upload);
                     Prepared::Written(upload)
                 }
-            }
+            };
+            recycle::give_headers(parts.headers);
+            written
         };
         let call = Call {
             answers_head,
@@ -218,6 +221,7 @@ impl Call {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(exchange, head);
         }
+        recycle::give_extensions(std::mem::take(&mut self.extensions));
         let cookie = self.cookie.take();
         let download = exchange.into_download(&head)?;
         let mut response = Response::new(OriginBody::new(Download::Http1(download), self.lease));

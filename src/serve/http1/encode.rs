@@ -1,13 +1,11 @@
 //! Writing an answer (RFC 9112 sections 4, 6 and 9).
 
-use std::io::Write as _;
-
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 
-use super::head::decimal;
 use crate::date;
-use crate::h1::encode::write_field;
+use crate::h1::decimal;
+use crate::h1::encode::{write_decimal, write_field};
 use crate::known::Known;
 
 /// What of a request decides how its answer is written.
@@ -63,10 +61,9 @@ pub(super) fn write_head<B>(out: &mut Vec<u8>, answer: &Response<B>, exact: Opti
     for (name, value) in answer.headers() {
         match *name {
             CONTENT_LENGTH => {
-                let stated = decimal(value.as_bytes());
                 let length = match encoder {
                     Some(Encoder::Length(length)) => Some(length),
-                    _ => stated,
+                    _ => decimal(value.as_bytes()),
                 };
                 if let Some(length) = length.filter(|_| !has_length) {
                     has_length = true;
@@ -156,7 +153,9 @@ fn write_status_line(out: &mut Vec<u8>, version: Version, status: StatusCode) {
 }
 
 fn write_length(out: &mut Vec<u8>, length: u64) {
-    let _ = write!(out, "content-length: {length}\r\n");
+    out.extend_from_slice(b"content-length: ");
+    write_decimal(out, length);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, Version};
 
-use crate::h1::Framing;
 use crate::h1::names::Fields;
+use crate::h1::{Framing, decimal};
 use crate::known::Known;
+use crate::recycle;
 use crate::{Reason, Rejection};
 
 /// Fields that are parsed on the stack; more are allowed where the server's settings say so.
@@ -17,6 +18,9 @@ const FIELDS: usize = 100;
 
 /// `http::HeaderMap` panics when it is to hold more than about 24,000 fields.
 const MAX_FIELDS: usize = 10_000;
+
+/// How many fields layers add to a request, as a rule: an id, a trace, and what is forwarded of the client.
+const ADDED_FIELDS: usize = 4;
 
 /// `http::Uri` takes no longer ones.
 const MAX_TARGET: usize = (u16::MAX - 1) as usize;
@@ -73,7 +77,7 @@ pub(super) fn read_head(buffer: &mut BytesMut, limits: Limits) -> Result<Option<
     };
     let Some(Parsed { end, method, target, version, fields }) = parsed? else { return Ok(None) };
     let bytes = buffer.split_to(end).freeze();
-    let headers = fields.read(&bytes).map_err(|_| Refused::Malformed)?;
+    let headers = fields.read(&bytes, ADDED_FIELDS).map_err(|_| Refused::Malformed)?;
     let uri = Uri::from_maybe_shared(bytes.slice(target)).map_err(|_| Refused::Malformed)?;
     let known = Known::of(&headers);
     let framing = framing(version, &headers, known)?;
@@ -81,6 +85,7 @@ pub(super) fn read_head(buffer: &mut BytesMut, limits: Limits) -> Result<Option<
     let mut request = Request::new(());
     (*request.method_mut(), *request.uri_mut()) = (method, uri);
     (*request.version_mut(), *request.headers_mut()) = (version, headers);
+    *request.extensions_mut() = recycle::extensions();
     Ok(Some(Head { request, known, framing, keeps_alive }))
 }
 
@@ -152,12 +157,6 @@ fn is_chunked_last(headers: &HeaderMap) -> bool {
     let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
     let last = last.and_then(|line| line.as_bytes().rsplit(|byte| *byte == b',').next());
     last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
-}
-
-/// A number of digits alone.
-pub(super) fn decimal(text: &[u8]) -> Option<u64> {
-    let is_plain = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| is_plain)?.parse().ok()
 }
 
 fn keeps_alive(version: Version, headers: &HeaderMap, known: Known) -> bool {

@@ -1,12 +1,10 @@
 //! Writing a request (RFC 9112 sections 3 and 6).
 
-use std::io::Write as _;
-
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
-use crate::h1::encode::write_field;
+use crate::h1::encode::{write_decimal, write_field};
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +61,11 @@ pub(crate) fn write_head(
     match framing {
         RequestFraming::None => {}
         RequestFraming::WebSocket => head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n"),
-        RequestFraming::Length(length) => drop(write!(head, "content-length: {length}\r\n")),
+        RequestFraming::Length(length) => {
+            head.extend_from_slice(b"content-length: ");
+            write_decimal(head, length);
+            head.extend_from_slice(b"\r\n");
+        }
         RequestFraming::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     head.extend_from_slice(b"\r\n");

@@ -3,7 +3,7 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
-use crate::h1::{Framing, Malformed};
+use crate::h1::{Framing, Malformed, decimal};
 use crate::known::Known;
 
 /// The framing of an answer to a HEAD, or to any other method. `known` are the fields that `headers` has.
@@ -45,12 +45,8 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut lines = headers.get_all(CONTENT_LENGTH).iter();
     let Some(line) = lines.next() else { return Ok(None) };
-    let digits = line.as_bytes();
-    if lines.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed);
-    }
-    let value = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-    value.map(Some).ok_or(Malformed)
+    let length = decimal(line.as_bytes()).filter(|_| lines.next().is_none());
+    length.map(Some).ok_or(Malformed)
 }
 
 /// True when another exchange may follow on the connection (RFC 9112 section 9.3). HTTP/1.0 servers are not asked to.

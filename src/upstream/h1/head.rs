@@ -12,6 +12,8 @@ use crate::h1::names::Fields;
 pub(crate) const MAX_HEAD: usize = 64 << 10;
 const MAX_FIELDS: usize = 128;
 const FEW_FIELDS: usize = 24;
+/// How many fields layers add to an answer, as a rule.
+const ADDED_FIELDS: usize = 2;
 
 /// The head of an answer.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ fn read_head_of<const FIELDS: usize>(buffer: &mut BytesMut) -> Result<Result<Opt
     let Some(status) = StatusCode::from_u16(code).ok().filter(|_| code < 600) else { return Ok(Err(Malformed)) };
     let fields = Fields::find(buffer, response.headers);
     let bytes = buffer.split_to(end).freeze();
-    Ok(fields.read(&bytes).map(|headers| Some(Head { version, status, headers })))
+    Ok(fields.read(&bytes, ADDED_FIELDS).map(|headers| Some(Head { version, status, headers })))
 }
 
 #[cfg(test)]
