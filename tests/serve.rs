@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
@@ -339,6 +340,65 @@ fn a_client_that_asks_first_is_told_to_go_on_when_the_body_is_read() {
     assert_eq!(client.send(&ask("/ignore-body")).reply().status(), "403");
 }
 
+/// Answers with the request's own body.
+fn echo() -> ServerHandle {
+    let echo = |request: Request<ServeBody>| async { Ok::<_, Infallible>(Response::new(request.into_body())) };
+    server().start(move |_| tower::service_fn(echo)).unwrap()
+}
+
+#[test]
+fn nobody_is_told_to_go_on_once_the_answer_has_begun() {
+    let handle = echo();
+    let mut client = Client::connect(&handle);
+    client.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n");
+    let head = client.head();
+    assert!(head.starts_with("http/1.1 200 ok") && head.contains("connection: close\r\n"), "{head}");
+    assert_eq!(client.send("hello").rest(), "hello");
+
+    // Part of a body is there before the answer, and the rest is waited for within it.
+    let mut client = Client::connect(&handle);
+    let ask = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n5";
+    assert!(client.send(ask).head().contains("connection: close\r\n"));
+    assert_eq!(client.send("\r\nhello\r\n0\r\n\r\n").rest(), "5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[test]
+fn an_answer_of_stated_length_is_over_with_its_last_byte() {
+    let service = |request: Request<ServeBody>| async move {
+        let first = futures_util::stream::once(async { Ok::<_, Infallible>(Frame::data(Bytes::from("hello"))) });
+        let body = StreamBody::new(first.chain(futures_util::stream::pending()));
+        let answer = Response::builder().header("content-length", 5).header("x-path", request.uri().path());
+        Ok::<_, Infallible>(answer.body(body).unwrap())
+    };
+    let handle = server().start(move |_| tower::service_fn(service)).unwrap();
+    let mut client = Client::connect(&handle);
+    assert_eq!(client.get("/one").body, "hello");
+    assert!(client.get("/two").head.contains("x-path: /two"));
+}
+
+#[test]
+fn a_body_that_was_moved_elsewhere_fails_with_its_connection() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (taken, is_taken) = std::sync::mpsc::channel();
+    let service = move |request: Request<ServeBody>| {
+        let (tell, taken) = (tell.clone(), taken.clone());
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let first = body.frame().await.is_some_and(|frame| frame.is_ok());
+            taken.send(first).unwrap();
+            let rest = body.frame().await.is_some_and(|frame| frame.is_err());
+            tell.send(rest).unwrap();
+        });
+        std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+    };
+    let handle = server().start(move |_| tower::service_fn(service.clone())).unwrap();
+    let mut client = Client::connect(&handle);
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab");
+    assert_eq!(is_taken.recv_timeout(LONG), Ok(true));
+    drop(client);
+    assert_eq!(told.recv_timeout(LONG), Ok(true), "it fails, and whoever waits for it is woken");
+}
+
 #[test]
 fn a_client_that_closes_its_sending_side_is_still_answered() {
     let app = App::default();
@@ -386,12 +446,14 @@ fn a_panic_costs_one_connection() {
     assert_eq!(reply.status(), "500");
     assert!(reply.closes() && reply.body.contains("internal_error") && !reply.body.contains("as asked"));
     client.assert_closed();
+    drop(client);
 
     let mut client = Client::connect(&handle);
     client.send("GET /panic-in-body HTTP/1.1\r\nhost: a\r\n\r\n");
     let mut rest = Vec::new();
     let _ = client.0.read_to_end(&mut rest);
     assert!(!rest.ends_with(b"0\r\n\r\n"));
+    drop(client);
 
     assert_eq!(other.get("/after").body, "/after");
     assert_eq!(handle.stats().panics, 2);
@@ -766,6 +828,24 @@ fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     let drained = block_on(drained);
     assert_eq!((drained.finished, drained.aborted), (2, 0));
     assert_eq!(handle.stats().open, 0);
+}
+
+#[test]
+fn a_request_that_an_idle_client_was_just_sending_is_answered_and_the_connection_closed() {
+    let handle = serve(server());
+    let mut clients = [(); 3].map(|()| Client::connect(&handle));
+    clients.iter_mut().for_each(|client| assert!(!client.get("/first").closes()));
+    let mut idle = Client::connect(&handle);
+    idle.get("/");
+    let drained = handle.drain(LONG);
+    // Nobody is let in any more, so the drain has begun.
+    eventually(|| std::net::TcpStream::connect(handle.local_addrs()[0]).is_err());
+    for client in &mut clients {
+        let reply = client.get("/last");
+        assert!(reply.body == "/last" && reply.closes());
+    }
+    idle.assert_closed();
+    block_on(drained);
 }
 
 #[test]

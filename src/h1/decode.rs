@@ -138,7 +138,9 @@ fn size_line(buffer: &BytesMut) -> Result<Option<usize>, Malformed> {
 /// `1*HEXDIG [ BWS ";" extension ]`
 fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let rest = line[digits..].trim_ascii_start();
+    // Space and tab alone: a carriage return is no white space, and no end of a line either.
+    let white = line[digits..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let rest = &line[digits + white..];
     let extension_is_text = rest.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
     if digits == 0
         || digits > 16
@@ -162,6 +164,10 @@ fn read_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Malformed> 
         return if searched.len() == MAX_TRAILERS { Err(Malformed) } else { Ok(None) };
     };
     let section = buffer.split_to(end + 4).freeze();
+    // A lone line feed is where one reader's line ends and another's does not.
+    if section.iter().enumerate().any(|(at, byte)| *byte == b'\n' && (at == 0 || section[at - 1] != b'\r')) {
+        return Err(Malformed);
+    }
     read_fields(&section).map(Some)
 }
 
@@ -216,6 +222,9 @@ mod tests {
             b"5\r\nhello\n",
             b"10000000000000000\r\n",
             b"5;a\0b\r\nhello\r\n",
+            b"5\r;x\r\nhello\r\n",
+            b"5\x0c;x\r\nhello\r\n",
+            b"0\r\nx-b: 9\nx-a: 1\r\n\r\n",
             b"5,5\r\nhello\r\n",
             b"0\r\nno colon\r\n\r\n",
             b"0\r\nname : value\r\n\r\n",

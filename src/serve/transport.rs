@@ -42,13 +42,10 @@ impl Transport {
 
     /// Says that nothing more is coming, where that is to be said before the socket is closed. As far as it goes at once.
     pub(super) fn say_end(&mut self, cx: &mut Context<'_>) {
-        match self {
-            Self::Plain(_) => {}
-            // close_notify (RFC 8446 section 6.1): without it, the client cannot tell this end from one that somebody made.
-            #[cfg(feature = "tls")]
-            Self::Tls(stream) => {
-                let _ = Pin::new(stream).poll_shutdown(cx);
-            }
+        // close_notify (RFC 8446 section 6.1): without it, the client cannot tell this end from one that somebody made. Of
+        // TCP the end says itself.
+        if self.bytes_sent().is_some() {
+            let _ = Pin::new(self).poll_shutdown(cx);
         }
     }
 
@@ -108,7 +105,7 @@ impl AsyncWrite for Transport {
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }

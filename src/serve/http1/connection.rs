@@ -119,7 +119,8 @@ where
             let _ = this.drain.poll(cx);
         }
         // Also for a request that is answered, and its connection closed, before the next look.
-        this.keeper.notice_drain();
+        let is_active = matches!(&this.stage, Stage::Serving(exchanges) if exchanges.is_active());
+        this.keeper.notice_drain(is_active);
         let mut time_is_up = this.timer.as_mut().went_off();
         loop {
             let next = match this.stage {
@@ -165,7 +166,9 @@ where
         match end {
             Next::HandOver => return Self::HandedOver(Some((socket, app))),
             Next::Linger => {
-                return Self::Closing { socket, last_word: Some(b""), until: Instant::now() + LINGER };
+                // A drain waits for nobody longer than for a last request.
+                let patience = if signals.counters().drain.is_draining() { LAST_CALL } else { LINGER };
+                return Self::Closing { socket, last_word: Some(b""), until: Instant::now() + patience };
             }
             Next::Switch => {
                 // HTTP ends here, and a drain has to report what becomes of the tunnel.
@@ -190,7 +193,7 @@ impl Keeper {
     {
         let mut reading = None;
         let mut now = || *reading.get_or_insert_with(Instant::now);
-        if self.notice_drain() {
+        if self.notice_drain(exchanges.is_active()) {
             self.is_draining = true;
             self.deadlines.last_call(now(), LAST_CALL);
         }
@@ -219,9 +222,9 @@ impl Keeper {
     }
 
     /// True when the drain has begun and the requests were not told.
-    fn notice_drain(&self) -> bool {
+    fn notice_drain(&self, is_active: bool) -> bool {
         let is_new = !self.is_draining && self.signals.counters().drain.is_draining();
-        if is_new && !self.deadlines.is_idle() {
+        if is_new && (is_active || !self.deadlines.is_idle()) {
             self.signals.report_to_drain();
         }
         is_new

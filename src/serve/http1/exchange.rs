@@ -27,8 +27,8 @@ use crate::serve::app::{self, App, Panicked, internal_error};
 use crate::serve::body::ServeBody;
 use crate::serve::signals::{Seen, Signals};
 use crate::serve::socket::Socket;
-use crate::turn;
 use crate::{InterimSink, Oneshot, Rejection};
+use crate::{recycle, turn};
 
 /// So much of what follows a request is received while it is served, to see that its client is still there.
 const READ_AHEAD: usize = 8 << 10;
@@ -67,6 +67,8 @@ where
     is_over: bool,
     /// Part of a request may never be read.
     has_unread: bool,
+    /// The client of the last request would have sent another.
+    client_stays: bool,
 }
 
 pin_project! {
@@ -83,6 +85,8 @@ pin_project! {
 /// A request body that is being received.
 struct Incoming {
     feed: Feed,
+    /// Its own, since a body may outlast its request in another task.
+    signals: Arc<Signals>,
     decoder: Decoder,
     /// The client waits to be told to send it.
     is_awaited: bool,
@@ -145,6 +149,7 @@ where
             served: false,
             is_over: false,
             has_unread: false,
+            client_stays: false,
         }
     }
 
@@ -156,11 +161,18 @@ where
 
     /// What deadlines follow from.
     pub(super) fn look(&mut self) -> Seen {
-        let mut seen =
-            if self.upload.is_some() || self.signals.body_is_open() { self.signals.look() } else { Seen::default() };
         let is_active = self.is_active();
+        let mut seen = match &self.upload {
+            // What waits for the service is not waited for.
+            Some(upload) => {
+                let seen = upload.signals.look();
+                Seen { body_wanted: seen.body_wanted && upload.feed.demand() == Demand::Piece, ..seen }
+            }
+            None => Seen::default(),
+        };
         (seen.served, self.served) = (self.served, false);
-        seen.serving |= is_active;
+        // An upload may outlast its answer, and is no less a request for it.
+        seen.serving = is_active || self.upload.is_some();
         seen.head_begun = !seen.serving && !self.line.received.is_empty();
         seen.write_blocked = !self.line.out.is_empty();
         seen.wrote = self.line.take_wrote();
@@ -180,7 +192,9 @@ where
 
     /// The request body takes too long.
     pub(super) fn fail_body(&mut self, cx: &Context<'_>) {
-        self.signals.fail_body();
+        if let Some(upload) = &self.upload {
+            upload.signals.fail_body();
+        }
         self.break_off_upload(io::ErrorKind::TimedOut.into(), cx);
     }
 
@@ -235,18 +249,19 @@ where
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Step {
         self.line.socket.would_mislead(false);
-        if self.upload.is_some() {
-            self.signals.body_end_is_awaited();
+        if let Some(upload) = &self.upload {
+            upload.signals.body_end_is_awaited();
             return match self.poll_upload(cx) {
                 Step::Wait if self.skip_upload() => Step::Again,
                 step => step,
             };
         }
         if self.is_over {
-            let is_unread = self.has_unread || !self.line.received.is_empty();
+            // A client that wanted to stay may be sending another request, which a closed socket answers with a reset.
+            let is_unread = self.has_unread || self.client_stays || !self.line.received.is_empty();
             return Step::End(if is_unread { End::Unread } else { End::Finished });
         }
-        match self.read_request() {
+        match self.read_request(cx) {
             Ok(true) => Step::Again,
             Ok(false) => match self.line.poll_receive(cx) {
                 Poll::Pending => Step::Wait,
@@ -258,7 +273,7 @@ where
     }
 
     /// Takes the next request from what was received. False when it is not there yet.
-    fn read_request(&mut self) -> Result<bool, End> {
+    fn read_request(&mut self, cx: &Context<'_>) -> Result<bool, End> {
         let received = &self.line.received;
         if received.is_empty() || !self.is_worth_parsing() {
             return Ok(false);
@@ -273,7 +288,7 @@ where
         let settings = &self.app.settings;
         let limits = Limits { bytes: settings.max_header_bytes, fields: settings.max_headers };
         match read_head(&mut self.line.received, limits) {
-            Ok(Some(head)) => self.begin(head),
+            Ok(Some(head)) => self.begin(head, cx),
             Ok(None) => {
                 self.parsed = self.line.received.len();
                 return Ok(false);
@@ -298,7 +313,7 @@ where
         self.refuse(&refused.rejection());
     }
 
-    fn begin(&mut self, head: Head) {
+    fn begin(&mut self, head: Head, cx: &Context<'_>) {
         let Head { mut request, known, framing, keeps_alive } = head;
         let is_http_11 = request.version() == Version::HTTP_11;
         self.asked = Asked {
@@ -308,8 +323,8 @@ where
             takes_trailers: takes_trailers(request.headers(), known),
             keeps_alive,
         };
-        self.served = true;
-        let body = match self.begin_upload(framing, is_http_11 && expects_continue(&request, known)) {
+        (self.served, self.client_stays) = (true, keeps_alive);
+        let body = match self.begin_upload(framing, is_http_11 && expects_continue(&request, known), cx) {
             Ok(body) => body,
             Err(rejection) => {
                 self.has_unread = true;
@@ -337,7 +352,7 @@ where
 
     // === The request body ===
 
-    fn begin_upload(&mut self, framing: Framing, is_awaited: bool) -> Result<ServeBody, Rejection> {
+    fn begin_upload(&mut self, framing: Framing, is_awaited: bool, cx: &Context<'_>) -> Result<ServeBody, Rejection> {
         let length = match framing {
             Framing::Length(0) => return Ok(ServeBody::none()),
             Framing::Length(length) => Some(length),
@@ -348,8 +363,11 @@ where
             return Err(Rejection::new("serve", crate::body::RequestBodyError::TooLarge { limit }.reason()));
         }
         let (feed, upload) = upload(length);
-        self.upload = Some(Incoming { feed, decoder: Decoder::new(framing), is_awaited });
-        Ok(ServeBody::of_http1(upload, limit, self.signals.clone()))
+        let signals = Arc::new(Signals::new(self.signals.shared_counters()));
+        signals.set_task(cx.waker());
+        let body = ServeBody::of_http1(upload, limit, signals.clone());
+        self.upload = Some(Incoming { feed, signals, decoder: Decoder::new(framing), is_awaited });
+        Ok(body)
     }
 
     /// Receives the piece of the request body that the service asks for.
@@ -408,7 +426,7 @@ where
             return false;
         }
         while let Ok(Some(_)) = upload.decoder.decode(&mut self.line.received) {}
-        if !upload.decoder.has_ended() {
+        if !upload.decoder.has_ended() || upload.signals.must_close() {
             (self.asked.keeps_alive, self.has_unread) = (false, true);
         }
         self.is_over |= !self.asked.keeps_alive && !matches!(*self.exchange, Exchange::Called { .. });
@@ -449,7 +467,7 @@ where
         self.answer(rejection.response(None).map(ResponseBody::own));
     }
 
-    fn answer(&mut self, response: Response<ResponseBody<B>>) {
+    fn answer(&mut self, mut response: Response<ResponseBody<B>>) {
         let switches = switches(response.status(), &self.asked);
         if (switches && self.offer.is_none()) || (response.status().is_informational() && !switches) {
             // It is no answer, and there is nothing to switch to.
@@ -458,7 +476,12 @@ where
         }
         // A body that nobody will read is the end of the connection, unless all of it is there.
         self.skip_upload();
-        if self.signals.must_close() || self.signals.counters().drain.is_draining() {
+        if let Some(upload) = &mut self.upload {
+            // The client waits to be told to send a body, and is told something else: whether it will send one, nobody knows.
+            let is_awaited = std::mem::take(&mut upload.is_awaited);
+            self.asked.keeps_alive &= !is_awaited && !upload.signals.must_close();
+        }
+        if self.signals.counters().drain.is_draining() {
             self.asked.keeps_alive = false;
         }
         if self.interim.close() {
@@ -466,6 +489,7 @@ where
         }
         let exact = response.body().size_hint().exact();
         let written = write_head(self.line.out.head(), &response, exact, &self.asked);
+        recycle::give_headers(std::mem::take(response.headers_mut()));
         self.asked.keeps_alive = written.keeps_alive;
         self.line.socket.would_mislead(written.encoder == Encoder::UntilClose);
         if switches {
@@ -510,7 +534,7 @@ where
                     Ok(data) => {
                         let is_last = body.is_end_stream();
                         match self.line.out.add(data, encoder, is_last) {
-                            Ok(()) if !is_last => continue,
+                            Ok(()) if !is_last && *encoder != Encoder::Length(0) => continue,
                             added => added.is_ok(),
                         }
                     }

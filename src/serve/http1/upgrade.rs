@@ -30,12 +30,15 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupg
 
 /// An upgrade that was offered to a service. Dropped, it comes to nothing, and whoever waits for it is told.
 pub(super) struct Offer {
-    connection: Pin<Box<dyn Future<Output = ()> + Send>>,
+    connection: Driving,
     agree: oneshot::Sender<()>,
     slot: Slot,
 }
 
 type Slot = Arc<Mutex<Option<Socket>>>;
+
+/// A connection of hyper's.
+type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Offer {
     /// An offer, and what the service accepts it by. `None`, which hyper gives no cause for, is an upgrade not offered.
@@ -64,7 +67,7 @@ impl Offer {
         });
         let script = Script { unread: REQUEST, answered: false, slot: slot.clone(), socket: None };
         let connection = http1::Builder::new().serve_connection(TokioIo::new(script), service).with_upgrades();
-        let mut connection: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { drop(connection.await) });
+        let mut connection: Driving = Box::pin(async move { drop(connection.await) });
         let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let on_upgrade = shown.lock().unwrap_or_else(PoisonError::into_inner).0.take()?;
         Some((Self { connection, agree, slot }, on_upgrade))

@@ -1,5 +1,6 @@
 //! A request body on its way from the connection's task to the service, which may have moved it to another.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -86,8 +87,8 @@ impl Upload {
         let waiting = state.piece.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
         match (state.left, &state.end) {
             (Some(left), _) => SizeHint::with_exact(left + waiting),
-            (None, Some(_)) => SizeHint::with_exact(waiting),
-            (None, None) => SizeHint::default(),
+            (None, Some(Ok(()))) => SizeHint::with_exact(waiting),
+            (None, _) => SizeHint::default(),
         }
     }
 }
@@ -128,6 +129,19 @@ impl Feed {
         let mut state = self.0.state();
         state.end = Some(Err(error.into()));
         state.tell(task);
+    }
+}
+
+impl Drop for Feed {
+    /// The connection has ended, and the body has not.
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if state.end.is_none() {
+            state.end = Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()));
+            if let Some(reader) = state.reader.take() {
+                reader.wake();
+            }
+        }
     }
 }
 
@@ -183,6 +197,34 @@ mod tests {
         assert!(!upload.is_end_stream());
         assert_eq!(poll(&mut upload), Poll::Ready(Some(Err("broken".to_owned()))));
         assert_eq!(poll(&mut upload), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_connection_that_ends_fails_what_it_owes_and_wakes_who_waits() {
+        let (waker, woken) = flag_waker();
+        let (feed, mut body) = upload(Some(5));
+        assert!(body.poll_frame(&mut Context::from_waker(&waker)).is_pending());
+        drop(feed);
+        assert!(woken.load(std::sync::atomic::Ordering::SeqCst));
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(_)))));
+
+        let (feed, mut whole) = upload(Some(2));
+        feed.give(data(b"ok"), true, &noop_waker());
+        drop(feed);
+        assert_eq!(poll(&mut whole), Poll::Ready(Some(Ok(Bytes::from_static(b"ok")))));
+        assert_eq!(poll(&mut whole), Poll::Ready(None));
+    }
+
+    /// A waker, and whether it was used.
+    fn flag_waker() -> (Waker, Arc<std::sync::atomic::AtomicBool>) {
+        struct Flag(Arc<std::sync::atomic::AtomicBool>);
+        impl std::task::Wake for Flag {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let woken = Arc::default();
+        (Waker::from(Arc::new(Flag(Arc::clone(&woken)))), woken)
     }
 
     #[test]
