@@ -1,34 +1,26 @@
 //! Random bits without a system call each.
 //!
-//! Each thread has a key from the operating system, drawn once, and hands out a keyed pseudo-random function of a counter:
-//! the standard library's own hasher, which it keeps fit to withstand an attacker who sees and chooses its inputs (today
-//! SipHash 1-3 with a key of 128 bits). So who sees some of these values cannot guess the others, or the ids made by
-//! another thread. That is what a request id and a trace id need. It is not a promise fit for a secret: nothing that grants
-//! access may be made of it.
+//! Each thread has a generator of its own (ChaCha with twelve rounds, RFC 8439's cipher as the `rand` crates have it), seeded
+//! by the operating system once. So who sees some of these values cannot guess the others, or the ids made by another thread.
+//! That is what a request id and a trace id need. It is not a promise fit for a secret: nothing that grants access may be made
+//! of it.
 //!
-//! A process that forks and goes on in both halves, without an exec, has the same key in both.
+//! A process that forks and goes on in both halves, without an exec, has the same state in both.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
+use std::cell::RefCell;
 use std::num::{NonZeroU64, NonZeroU128};
 
-struct Random {
-    key: RandomState,
-    drawn: Cell<u64>,
-}
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 thread_local! {
-    static RANDOM: Random = Random { key: RandomState::new(), drawn: Cell::new(0) };
+    static RANDOM: RefCell<ChaCha12Rng> = RefCell::new(ChaCha12Rng::from_os_rng());
 }
 
 /// 64 random bits.
 pub(super) fn bits() -> u64 {
     // What is kept here has no destructor, so it is there for as long as the thread is.
-    RANDOM.with(|random| {
-        let input = random.drawn.get();
-        random.drawn.set(input.wrapping_add(1));
-        random.key.hash_one(input)
-    })
+    RANDOM.with_borrow_mut(RngCore::next_u64)
 }
 
 /// 128 random bits, not all of them zero.
