@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, StatusCode};
-use http_body::{Body, Frame};
 use tower_service::Service;
 
 use super::ServeBody;
@@ -35,34 +34,24 @@ where
         &mut self,
         mut request: Request<ServeBody>,
         interim: Option<InterimSink>,
-    ) -> Result<Oneshot<S, Request<ServeBody>>, Panicked> {
+    ) -> Oneshot<S, Request<ServeBody>> {
         request.extensions_mut().insert(RequestContext::of_received(self.connection.clone(), interim));
-        let call = || Oneshot::start(&mut self.service, request);
-        catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
+        Oneshot::start(&mut self.service, request)
     }
 }
 
 /// Polls a service's future.
 #[inline(never)]
-pub(super) fn poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Panicked>> {
-    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(_) => Poll::Ready(Err(Panicked)),
-    }
+pub(super) fn poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    future.poll(cx)
+}
+
+/// Does what may call a service, an answer's body or a destructor of theirs.
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
 }
 
 /// What a client is told of an error or a panic: nothing of our inside.
 pub(super) fn internal_error() -> Rejection {
     Rejection::new("serve", Reason::Other("internal_error")).status(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// What a body gives when it is polled.
-type Polled<B> = Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>;
-
-/// Polls the body of an answer.
-pub(super) fn poll_frame<B: Body>(body: Pin<&mut B>, cx: &mut Context<'_>) -> Poll<Result<Polled<B>, Panicked>> {
-    match catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(_) => Poll::Ready(Err(Panicked)),
-    }
 }

@@ -23,7 +23,7 @@ use crate::body::ResponseBody;
 use crate::h1::decode::Decoder;
 use crate::h1::{Framing, Malformed};
 use crate::known::Known;
-use crate::serve::app::{self, App, Panicked, internal_error};
+use crate::serve::app::{self, App, Panicked, guarded, internal_error};
 use crate::serve::body::ServeBody;
 use crate::serve::signals::{Seen, Signals};
 use crate::serve::socket::Socket;
@@ -207,6 +207,21 @@ where
 
     /// Goes as far as it can.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Went {
+        loop {
+            // Once around all of it: what is returned through a guard is moved.
+            match guarded(|| self.drive(cx)) {
+                Ok(went) => return went,
+                Err(Panicked) => self.signals.counters().panics.add_one(),
+            }
+            // Of an answer that has begun nothing can be taken back. What the panic left half done is dropped here.
+            let has_begun = matches!(*self.exchange, Exchange::Answering { .. } | Exchange::Switching);
+            if has_begun || guarded(|| self.refuse(&internal_error())).is_err() {
+                return Went::Ended(End::Finished);
+            }
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) -> Went {
         let mut looks = 0;
         loop {
             // The first piece of a body goes out with the head, when it is there.
@@ -344,10 +359,8 @@ where
         }
         let number = self.interim.begin(is_http_11);
         let interim = is_http_11.then(|| InterimSink::new(self.interim.clone(), number));
-        match self.app.call(request.map(|()| body), interim) {
-            Ok(future) => self.exchange.set(Exchange::Called { future }),
-            Err(Panicked) => self.panicked(),
-        }
+        let future = self.app.call(request.map(|()| body), interim);
+        self.exchange.set(Exchange::Called { future });
     }
 
     // === The request body ===
@@ -440,12 +453,11 @@ where
         let ExchangeProj::Called { future } = self.exchange.as_mut().project() else { return Step::Again };
         let (polled, gave_way) = turn::given_by(|| app::poll(future, cx));
         match polled {
-            Poll::Ready(Ok(Ok(response))) => self.answer(response.map(ResponseBody::inner)),
-            Poll::Ready(Ok(Err(_))) => {
+            Poll::Ready(Ok(response)) => self.answer(response.map(ResponseBody::inner)),
+            Poll::Ready(Err(_)) => {
                 self.signals.counters().service_errors.add_one();
                 self.refuse(&internal_error());
             }
-            Poll::Ready(Err(Panicked)) => self.panicked(),
             // It is polled again before anything can have come.
             Poll::Pending if gave_way => return Step::GiveWay,
             Poll::Pending if self.interim.is_waiting() && !self.line.out.is_full() => {
@@ -454,11 +466,6 @@ where
             Poll::Pending => return self.poll_meanwhile(cx),
         }
         Step::Again
-    }
-
-    fn panicked(&mut self) {
-        self.signals.counters().panics.add_one();
-        self.refuse(&internal_error());
     }
 
     /// An answer of this server's own, after which the connection is closed.
@@ -511,12 +518,8 @@ where
                 return Step::Again;
             };
             let mut body = body;
-            let frame = match app::poll_frame(body.as_mut(), cx) {
-                Poll::Ready(Ok(frame)) => frame,
-                Poll::Ready(Err(Panicked)) => {
-                    self.signals.counters().panics.add_one();
-                    return Step::End(End::Finished);
-                }
+            let frame = match body.as_mut().poll_frame(cx) {
+                Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     return match self.line.poll_send(cx) {
                         Poll::Ready(Err(_)) => Step::End(End::Finished),

@@ -24,7 +24,7 @@ use super::upload::Upload;
 use crate::known::Known;
 use crate::rejection::grpc;
 use crate::serve::ServeBody;
-use crate::serve::app::{App, Panicked};
+use crate::serve::app::{App, Panicked, guarded};
 use crate::serve::signals::Signals;
 use crate::serve::socket::Socket;
 use crate::serve::timer::LazyTimer;
@@ -275,7 +275,9 @@ where
             ServeBody::of_http2(Upload::new(incoming, length, waits), self.settings.max_body_bytes, signals)
         };
         let watch = Watch::new(watch, self.settings.timeouts);
-        let stream = match self.call(Request::from_parts(parts, body), Some(sink(&line.exchange))) {
+        let request = Request::from_parts(parts, body);
+        let sink = sink(&line.exchange);
+        let stream = match guarded(|| self.call(request, Some(sink))) {
             Ok(future) => Stream::called(line, watch, future),
             Err(Panicked) => Stream::panicked(line),
         };

@@ -18,7 +18,7 @@ use super::shared::Open;
 use super::tunnel::StreamIo;
 use crate::body::ResponseBody;
 use crate::known::Known;
-use crate::serve::app::{self, Panicked, internal_error};
+use crate::serve::app::{self, Panicked, guarded, internal_error};
 use crate::serve::counters::Counters;
 use crate::serve::deadlines::{Deadlines, Overdue};
 use crate::serve::settings::Timeouts;
@@ -194,17 +194,17 @@ where
                         line.open.was_given_up();
                         return Poll::Ready(Over::GivenUp);
                     }
-                    match app::poll(future, cx) {
-                        Poll::Pending => {
+                    match guarded(|| app::poll(future, cx)) {
+                        Ok(Poll::Pending) => {
                             line.send_interim(line.exchange.take_interim());
                             return Poll::Pending;
                         }
-                        Poll::Ready(Ok(Ok(answer))) => answer.map(ResponseBody::inner),
-                        Poll::Ready(Ok(Err(_))) => {
+                        Ok(Poll::Ready(Ok(answer))) => answer.map(ResponseBody::inner),
+                        Ok(Poll::Ready(Err(_))) => {
                             line.counters.service_errors.add_one();
                             line.refuse(&internal_error())
                         }
-                        Poll::Ready(Err(Panicked)) => {
+                        Err(Panicked) => {
                             line.counters.panics.add_one();
                             line.refuse(&internal_error())
                         }
