@@ -93,7 +93,9 @@ mod tests {
                 let by: Vec<_> = request.headers().get_all("x-by").iter().cloned().collect();
                 let body = request.into_body().collect().await.map_err(|_: BoxError| ()).unwrap().to_bytes();
                 let mut response = Response::new(Full::new(body));
-                by.into_iter().for_each(|name| drop(response.headers_mut().append("x-by", name)));
+                by.into_iter().for_each(|name| {
+                    response.headers_mut().append("x-by", name);
+                });
                 Ok::<_, Infallible>(response)
             })
         };
