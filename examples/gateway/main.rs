@@ -137,7 +137,7 @@ fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>)
     let server =
         server.start_with_redirects(move |_| workers.worker(), move |_, redirect| redirects.redirect(redirect))?;
     if let Some((triggers, file)) = triggers {
-        control.spawn(triggers.follow(running.clone(), file));
+        triggers.follow(running.clone(), file)?;
     }
     let mut greeting = String::new();
     let has_tls = loaded.config.listeners.values().map(|listener| listener.tls.is_some());

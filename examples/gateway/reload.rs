@@ -10,11 +10,14 @@ mod tests;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tower_gateway::BoxError;
 use tower_gateway::serve::{Listener, RedirectToHttps, Swap};
 
@@ -187,12 +190,18 @@ impl Triggers {
         Ok(Self { hangup: Hangup::new()?, watch: Watch::new() })
     }
 
-    /// Reloads `file` whenever there is a reason to, for as long as the process lives.
-    pub(crate) async fn follow<S: Send + 'static, R: Send + 'static>(
-        mut self,
+    /// Reloads `file` whenever there is a reason to, from now on and for as long as the process lives.
+    pub(crate) fn follow<S: Send + 'static, R: Send + 'static>(
+        self,
         running: Arc<Running<S, R>>,
         file: PathBuf,
-    ) {
+    ) -> io::Result<()> {
+        let reloads = Reloads::start(running.clone(), file.clone())?;
+        tokio::spawn(self.pass_on(running, file, reloads));
+        Ok(())
+    }
+
+    async fn pass_on<S, R>(mut self, running: Arc<Running<S, R>>, file: PathBuf, reloads: Reloads) {
         loop {
             if let Err(error) = self.watch.set(running.watched()) {
                 eprintln!("warning: not all of {} can be watched: {error}; send SIGHUP after a change", file.display());
@@ -201,12 +210,35 @@ impl Triggers {
                 () = self.hangup.received() => {}
                 () = self.watch.changed() => {}
             }
-            let (running, file) = (running.clone(), file.clone());
-            // It reads files, and may make a hundred thousand routes: not on a thread that others wait for.
-            let outcome = tokio::task::spawn_blocking(move || report(&file, running.reload(&file)));
-            // What it panics with has been printed, and the old configuration stays.
-            let _ = outcome.await;
+            reloads.one().await;
         }
+    }
+}
+
+/// The thread that reloads: to read files and make a hundred thousand routes is not for a thread that others wait for.
+/// It is always the same one, since an allocator keeps what it once needed for each thread that has been.
+struct Reloads(mpsc::Sender<oneshot::Sender<()>>);
+
+impl Reloads {
+    fn start<S: Send + 'static, R: Send + 'static>(running: Arc<Running<S, R>>, file: PathBuf) -> io::Result<Self> {
+        let (sender, asked) = mpsc::channel::<oneshot::Sender<()>>();
+        let within = Handle::current();
+        std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            let _within = within.enter();
+            for done in asked {
+                // What it panics with has been printed, and the old configuration stays.
+                let _ = catch_unwind(AssertUnwindSafe(|| report(&file, running.reload(&file))));
+                let _ = done.send(());
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// Reloads once, and returns when that is done.
+    async fn one(&self) {
+        let (done, is_done) = oneshot::channel();
+        let _ = self.0.send(done);
+        let _ = is_done.await;
     }
 }
 
