@@ -53,6 +53,8 @@ impl PathRules {
             return join(&rewrite(head, stripped.unwrap_or(given.path())), given.query());
         }
         match stripped {
+            // Of `http://host?query` (RFC 9112 section 3.2.1: an empty path is sent as "/").
+            None if given.as_str().starts_with('?') => join("/", given.query()),
             None => Some(given.clone()),
             Some(rest) => join(rest, given.query()),
         }
@@ -148,6 +150,7 @@ mod tests {
         let rules = rules("/api/");
         assert_eq!(sent(&rules, "/api/a?x=%2F&&y=a+b?c&z"), "/a?x=%2F&&y=a+b?c&z");
         assert_eq!(sent(&rules, "/api?"), "/?");
+        assert_eq!(applied(&rules, "http://a?x=1").unwrap().as_str(), "/?x=1");
     }
 
     #[test]
