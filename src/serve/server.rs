@@ -123,8 +123,8 @@ impl Server {
         self
     }
 
-    /// How long a request's head may be, request line included, in bytes; longer ones are answered with a bare 431, and a
-    /// target beyond 65534 bytes with a bare 414. A chunked body's trailers have the same limit. Default: 64 KiB.
+    /// How long a request's head may be, request line included, in bytes; longer ones are answered with a bare 431, and where
+    /// the request line alone is longer, or the target has more than 65534 bytes, with a bare 414. A chunked body's trailers have the same limit. Default: 64 KiB.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_header_bytes = bytes;
         self
