@@ -185,11 +185,13 @@ fn framing(version: Version, headers: &HeaderMap, known: Known) -> Result<Framin
     }
 }
 
-/// The last transfer coding is `chunked`: otherwise nobody can tell where the message ends.
+/// The last transfer coding is `chunked`: otherwise nobody can tell where the message ends. None is named beyond ASCII, for
+/// their names are tokens (RFC 9112 section 7), and there are readers that take such a field for none.
 fn is_chunked_last(headers: &HeaderMap) -> bool {
-    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
-    let last = last.and_then(|line| line.as_bytes().rsplit(|byte| *byte == b',').next());
-    last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    let codings = headers.get_all(TRANSFER_ENCODING);
+    let last = codings.iter().next_back().and_then(|line| line.as_bytes().rsplit(|byte| *byte == b',').next());
+    let is_chunked = last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    is_chunked && codings.iter().all(|line| line.as_bytes().is_ascii())
 }
 
 fn keeps_alive(version: Version, headers: &HeaderMap, known: Known) -> bool {
@@ -274,6 +276,8 @@ mod tests {
             "Transfer-Encoding: gzip\r\n",
             "Transfer-Encoding: chunked,\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n",
+            "Transfer-Encoding: gz\u{ef}p, chunked\r\n",
+            "Transfer-Encoding: gz\u{ef}p\r\nTransfer-Encoding: chunked\r\n",
         ] {
             assert_eq!(framing("HTTP/1.1", bad), Err(Refused::Malformed), "{bad}");
         }
