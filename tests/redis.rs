@@ -5,37 +5,54 @@ mod server;
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tower_gateway::redis::{Redis, RedisError, Script, cmd, pipe};
 
 use server::RedisServer;
 
 const DEADLINE: Duration = Duration::from_millis(100);
+/// How long a test waits for what must happen, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Waits as long as it takes.
 fn connect(server: &RedisServer) -> Redis {
-    Redis::builder(&server.url()).unwrap().timeout(DEADLINE).key_prefix("t:").build()
+    waiting(server, PATIENCE)
+}
+
+fn waiting(server: &RedisServer, deadline: Duration) -> Redis {
+    Redis::builder(&server.url()).unwrap().timeout(deadline).key_prefix("t:").build()
+}
+
+/// Waits for its deadline and no longer, and has an answer: the first may come late on a busy machine.
+async fn hasty(server: &RedisServer) -> Redis {
+    let redis = waiting(server, DEADLINE);
+    comes_back(&redis).await;
+    redis
 }
 
 async fn ping(redis: &Redis) -> Result<String, RedisError> {
     redis.query(&cmd("PING")).await
 }
 
-/// How long until commands succeed again.
-async fn recovery(redis: &Redis) -> Duration {
-    let begin = Instant::now();
+async fn comes_back(redis: &Redis) {
+    let end = Instant::now() + PATIENCE;
     while ping(redis).await.is_err() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "it does not recover");
+        assert!(Instant::now() < end, "it does not come back");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    begin.elapsed()
 }
 
+/// Fails three commands, none of which waits for a server that refuses.
 async fn trip(redis: &Redis) {
     for _ in 0..3 {
-        let begin = Instant::now();
-        ping(redis).await.unwrap_err();
-        assert!(begin.elapsed() < DEADLINE + Duration::from_millis(50), "{:?}", begin.elapsed());
+        assert!(!matches!(ping(redis).await, Ok(_) | Err(RedisError::Down)));
     }
     assert!(redis.is_down());
+}
+
+/// Nothing is sent, nor waited for.
+fn is_refused_at_once(redis: &Redis) -> bool {
+    matches!(ping(redis).now_or_never(), Some(Err(RedisError::Down)))
 }
 
 #[tokio::test]
@@ -89,7 +106,7 @@ async fn a_connection_ends_with_its_handle() {
     let redis = connect(&server);
     ping(&redis).await.unwrap();
     drop(redis);
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + PATIENCE;
     while server.command(&["CLIENT", "LIST"]).lines().count() > 1 {
         assert!(Instant::now() < end, "the connection stays");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -119,38 +136,33 @@ fn each_runtime_has_a_connection_of_its_own_which_ends_with_it() {
 #[tokio::test]
 async fn a_server_that_is_killed_costs_three_failures_and_then_nothing() {
     let mut server = RedisServer::start();
-    let redis = connect(&server);
-    ping(&redis).await.unwrap();
+    let redis = hasty(&server).await;
     server.kill();
     trip(&redis).await;
-    let begin = Instant::now();
     for _ in 0..1_000 {
-        assert!(matches!(ping(&redis).await, Err(RedisError::Down)));
+        assert!(is_refused_at_once(&redis));
     }
-    assert!(begin.elapsed() < Duration::from_millis(20), "{:?}", begin.elapsed());
     server.restart();
-    let recovery = recovery(&redis).await;
-    println!("recovery after a restart: {recovery:?}");
-    assert!(recovery < Duration::from_secs(1), "{recovery:?}");
+    comes_back(&redis).await;
 }
 
 #[tokio::test]
 async fn a_server_that_stands_still_holds_nobody_past_the_deadline() {
     let server = RedisServer::start();
-    let redis = connect(&server);
-    ping(&redis).await.unwrap();
+    let redis = hasty(&server).await;
     server.pause();
     let begin = Instant::now();
-    let many = (0..100).map(|_| ping(&redis));
-    assert!(futures_util::future::join_all(many).await.iter().all(Result::is_err));
-    assert!(begin.elapsed() < DEADLINE + Duration::from_millis(50), "{:?}", begin.elapsed());
-    assert!(redis.is_down());
+    let many = (0..1_000).map(|_| ping(&redis));
+    let failed = |answer| matches!(answer, Err(RedisError::Deadline | RedisError::Down));
+    assert!(futures_util::future::join_all(many).await.into_iter().all(failed));
+    // One after the other they would wait for a hundred seconds, and without a deadline for ever.
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    assert!(is_refused_at_once(&redis));
+    // While it stands still it is tried, and not believed to be back.
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(matches!(ping(&redis).await, Err(RedisError::Down)));
+    assert!(is_refused_at_once(&redis));
     server.resume();
-    let recovery = recovery(&redis).await;
-    println!("recovery after a pause: {recovery:?}");
-    assert!(recovery < Duration::from_secs(1), "{recovery:?}");
+    comes_back(&redis).await;
 }
 
 #[tokio::test]
@@ -168,16 +180,15 @@ async fn a_restart_that_nobody_saw_is_no_failure() {
 #[test]
 fn the_search_for_a_server_goes_on_when_the_runtime_that_began_it_has_ended() {
     let mut server = RedisServer::start();
-    let redis = connect(&server);
+    let redis = waiting(&server, DEADLINE);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
-    first.block_on(ping(&redis)).unwrap();
+    first.block_on(comes_back(&redis));
     server.kill();
     first.block_on(trip(&redis));
     drop(first);
     server.restart();
-    let recovery = runtime().block_on(recovery(&redis));
-    assert!(recovery < Duration::from_secs(1), "{recovery:?}");
+    runtime().block_on(comes_back(&redis));
 }
 
 #[tokio::test]
@@ -188,6 +199,7 @@ async fn a_server_that_does_not_let_us_in_is_down_as_well() {
         assert!(ping(&refused).await.is_err());
     }
     assert!(refused.is_down());
-    let redis = Redis::new(&format!("redis://:secret@127.0.0.1:{}", server.port)).unwrap();
+    let url = format!("redis://:secret@127.0.0.1:{}", server.port);
+    let redis = Redis::builder(&url).unwrap().timeout(PATIENCE).build();
     ping(&redis).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! Trying a server that is down, in the background.
 
+use std::iter;
 use std::time::Duration;
 
 use ::redis::cmd;
@@ -13,12 +14,10 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// Tries until the server answers, or until nobody else holds the handle.
 pub(super) async fn until_up(redis: Redis, probe: Probe) {
     let shared = std::sync::Arc::downgrade(&redis.0);
-    // Whoever was still waiting for an answer when the server was found down has failed by then.
-    let mut pause = FIRST.max(redis.0.timeout);
+    let pauses = pauses(redis.0.timeout);
     drop(redis);
-    loop {
+    for pause in pauses {
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST);
         let Some(shared) = shared.upgrade() else { return };
         let redis = Redis(shared);
         if answers(&redis).await {
@@ -26,6 +25,12 @@ pub(super) async fn until_up(redis: Redis, probe: Probe) {
             return;
         }
     }
+}
+
+/// How long it is left alone before each try, for ever.
+fn pauses(timeout: Duration) -> impl Iterator<Item = Duration> {
+    // Whoever was still waiting for an answer when the server was found down has failed by then.
+    iter::successors(Some(FIRST.max(timeout)), |pause| Some((*pause * 2).min(LONGEST)))
 }
 
 /// On a connection of its own: the others have been given up.
@@ -44,4 +49,17 @@ async fn answers(redis: &Redis) -> bool {
         }
     });
     matches!(attempt.await, Ok(Ok(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_tried_again_after_its_deadline_and_then_four_times_a_second() {
+        let tried = |timeout| pauses(Duration::from_millis(timeout)).map(|pause| pause.as_millis()).take(5);
+        assert!(tried(10).eq([50, 100, 200, 250, 250]));
+        assert!(tried(100).eq([100, 200, 250, 250, 250]));
+        assert!(tried(2_000).eq([2_000, 250, 250, 250, 250]));
+    }
 }
