@@ -3,12 +3,12 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::gateway::{Gateway, binary, status};
-use support::{RawOrigin, field};
+use support::{Nobody, RawOrigin, field};
 
 fn config(origin: &RawOrigin, more: &str) -> String {
     format!(
@@ -216,12 +216,13 @@ async fn a_slow_origin_is_a_504_and_a_dead_one_a_502() {
         connection.closed().await;
     })
     .await;
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = Nobody::new();
     let gateway = Gateway::with_config(&config(
         &origin,
         &format!(
             "[defaults]\ntimeouts = {{ response_head = \"200ms\" }}\n\
-             [upstreams.dead]\nservers = [\"http://{dead}\"]\n[routes.dead]\npath = \"/dead\"\nupstream = \"dead\""
+             [upstreams.dead]\nservers = [\"{}\"]\n[routes.dead]\npath = \"/dead\"\nupstream = \"dead\"",
+            dead.url()
         ),
     ));
     let slow = gateway.get("/api/");
@@ -234,25 +235,30 @@ async fn a_slow_origin_is_a_504_and_a_dead_one_a_502() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_requests_finish_and_takes_no_more() {
-    let origin = RawOrigin::scripted(|mut connection| async move {
-        connection.request().await;
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        connection.send(OK).await;
+    let (finish, may_finish) = tokio::sync::watch::channel(false);
+    let mut origin = RawOrigin::scripted(move |mut connection| {
+        let mut may_finish = may_finish.clone();
+        async move {
+            connection.request().await;
+            may_finish.wait_for(|may| *may).await.unwrap();
+            connection.send(OK).await;
+        }
     })
     .await;
     let mut gateway = Gateway::with_config(&config(&origin, ""));
     let mut busy = gateway.connect();
     busy.write_all(b"GET /api/ HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    origin.received().await;
     gateway.signal("TERM");
+    gateway.stops_listening();
+    finish.send_replace(true);
     let mut answer = String::new();
     busy.read_to_string(&mut answer).unwrap();
     assert_eq!(status(&answer), "200");
     assert!(answer.ends_with("ok"));
     let stopped = Instant::now();
     assert!(gateway.process.wait().unwrap().success());
-    assert!(stopped.elapsed() < Duration::from_secs(5));
-    assert!(TcpStream::connect(gateway.address).is_err());
+    assert!(stopped.elapsed() < support::PATIENCE, "it waits for its grace");
 }
 
 /// An origin that reads uploads and answers their length, and sends as many bytes as the path says.
@@ -315,12 +321,18 @@ async fn a_client_that_reads_nothing_holds_bounded_memory() {
          [upstreams.o]\nservers = [\"http://{}\"]\n[routes.all]\npath = \"/\"\nupstream = \"o\"\n",
         bulk_origin()
     ));
-    let before = gateway.peak_memory();
+    let (before, idle) = (gateway.peak_memory(), gateway.descriptors().len());
     let mut stuck = gateway.connect();
     write!(stuck, "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", 1 << 30).unwrap();
     // The gateway gives the client up; what was on its way can still be read, and is far from whole.
+    let mut begins = [0];
+    stuck.read_exact(&mut begins).unwrap();
+    let end = Instant::now() + support::PATIENCE;
+    while gateway.descriptors().len() > idle {
+        assert!(Instant::now() < end, "it goes on waiting");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let mut all = Vec::new();
-    std::thread::sleep(Duration::from_millis(2500));
     let _ = stuck.read_to_end(&mut all);
     assert!(all.len() < 64 << 20, "{} bytes", all.len());
     assert!(gateway.peak_memory() < before + BUFFERS);

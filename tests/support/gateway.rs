@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
 
 /// The binary that `cargo test` or `cargo build --example gateway` has built.
 pub fn binary() -> PathBuf {
@@ -68,6 +70,15 @@ impl Gateway {
     /// The next line on its standard output.
     pub fn next_line(&mut self) -> String {
         self.lines.next().expect("it says no more").unwrap()
+    }
+
+    /// Waits until it has heard that it is to stop, and takes no connections any more.
+    pub fn stops_listening(&self) {
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address).is_ok() {
+            assert!(Instant::now() < end, "it goes on listening");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -12,11 +12,29 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 /// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address where nobody listens, and which nobody else is given as long as this is there.
+pub struct Nobody {
+    pub address: SocketAddr,
+    _bound: TcpSocket,
+}
+
+impl Nobody {
+    pub fn new() -> Self {
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self { address: bound.local_addr().unwrap(), _bound: bound }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
 
 /// An origin that runs a script for each connection, and tells what it received.
 pub struct RawOrigin {
