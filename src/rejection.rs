@@ -137,8 +137,8 @@ impl Rejection {
 
     /// The answer of a server to a request of which no layer has seen anything.
     #[cfg(feature = "serve")]
-    pub(crate) fn answer_as(&self, is_grpc: bool) -> Response<Bytes> {
-        let answer = self.response(None);
+    pub(crate) fn answer_as(&self, is_grpc: bool, context: Option<&RequestContext>) -> Response<Bytes> {
+        let answer = self.response(context);
         if is_grpc { self.as_grpc(answer) } else { answer }
     }
 

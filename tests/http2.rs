@@ -326,6 +326,19 @@ async fn a_head_that_is_too_long_is_a_431_and_one_far_beyond_ends_the_connection
 }
 
 #[tokio::test]
+async fn a_refusal_that_no_layer_sees_has_an_id() {
+    let ids = tower_gateway::request_id::RequestIdLayer::new();
+    let (server, _app) = start(|server| server.refusal_ids(&ids).max_headers(10));
+    let mut client = connect(address(&server)).await;
+    let request = Request::get(format!("http://{}/seen", address(&server)));
+    let request = (0..11).fold(request, |request, number| request.header(format!("x-{number}"), "y"));
+    let (answer, problem) = ask(&mut client, request.body(()).unwrap()).await;
+    assert_eq!(answer.status(), 431);
+    let id = answer.headers()["x-request-id"].to_str().unwrap();
+    assert!(problem.ends_with(&format!("\"request_id\":\"{id}\"}}")), "{problem}");
+}
+
+#[tokio::test]
 async fn a_body_beyond_the_limit_is_a_413_announced_or_not() {
     let (server, app) = start(|server| server.max_body_bytes(1000));
     let mut client = connect(address(&server)).await;

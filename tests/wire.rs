@@ -537,6 +537,34 @@ async fn a_refusal_names_the_request() {
     assert!(answer.ends_with(&format!("\"error\":\"bad_request\",\"request_id\":\"{id}\"}}")), "{answer}");
 }
 
+#[tokio::test]
+async fn a_refusal_that_no_layer_sees_has_an_id_too() {
+    let ids = RequestIdLayer::new().header("x-id".parse().unwrap());
+    let gateway = Gateway::with(|server| {
+        server.refusal_ids(&ids).max_header_bytes(4096).header_read_timeout(Duration::from_millis(200))
+    })
+    .await;
+    let mut seen = Vec::new();
+    for (wire, status) in [
+        (post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", ""), 400),
+        ("GET /\r\n\r\n".to_owned(), 400),
+        (get(&"/a".repeat(3000), ""), 414),
+        (get("/", &format!("X: {}\r\n", "a".repeat(4096))), 431),
+        ("GET / HT".to_owned(), 408),
+    ] {
+        let answer = gateway.until_closed(&wire).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let id = field(&answer, "x-id").unwrap_or_else(|| panic!("{answer}")).to_owned();
+        assert!(answer.ends_with(&format!("\"request_id\":\"{id}\"}}")), "{answer}");
+        assert!(field(&answer, "date").is_some(), "{answer}");
+        assert!(!seen.contains(&id), "{id}");
+        seen.push(id);
+    }
+    let off = Gateway::with(|server| server.refusal_ids(&ids.enabled(false))).await;
+    let answer = off.until_closed("GET /\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && !answer.contains("id"), "{answer}");
+}
+
 // === What is too long, or too slow ===
 
 #[tokio::test]

@@ -215,8 +215,10 @@ fn proxy(config: &Config, route: &config::Route, upstream: &str) -> Result<Proxy
 }
 
 /// The listeners, with the limits and timeouts that hold before any layer sees a request.
-pub(crate) fn server(settings: &config::Server, listeners: Vec<Listener>) -> Result<Server, BoxError> {
+pub(crate) fn server(config: &Config, listeners: Vec<Listener>) -> Result<Server, BoxError> {
+    let settings = &config.server;
     Ok(Server::listen(listeners)?
+        .refusal_ids(&request_id(&config.request_id))
         .workers(settings.workers.map_or(0, Into::into))
         .header_read_timeout(settings.header_read_timeout)
         .body_read_timeout(settings.body_read_timeout)

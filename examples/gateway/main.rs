@@ -133,7 +133,7 @@ fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>)
     let running = Arc::new(Running::new(loaded, (Assembly::worker, Assembly::redirect))?);
     let (workers, redirects) = (running.clone(), running.clone());
     let listeners = running.listeners(&loaded.config);
-    let server = layers::server(&loaded.config.server, listeners)?;
+    let server = layers::server(&loaded.config, listeners)?;
     let server =
         server.start_with_redirects(move |_| workers.worker(), move |_, redirect| redirects.redirect(redirect))?;
     if let Some((triggers, file)) = triggers {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use http::HeaderName;
 use tower_layer::Layer;
 
+#[cfg(feature = "serve")]
+use super::make;
 use super::{MakeRequestId, RequestIdService};
 use crate::gate::{Gate, gate_setters};
 use crate::{Clock, Head, NameSet, RequestId};
@@ -121,6 +123,15 @@ impl RequestIdLayer {
     pub fn clock(mut self, clock: Clock) -> Self {
         self.settings_mut().clock = clock;
         self
+    }
+
+    /// An id for a request that never comes to this layer, and the field for it. `None` where the layer is off.
+    ///
+    /// It is a UUID in any case: a maker of your own is shown a head, and here there may be none.
+    #[cfg(feature = "serve")]
+    pub(crate) fn id_of_unseen(&self) -> Option<(HeaderName, RequestId)> {
+        let Settings { gate, header, clock, .. } = &*self.settings;
+        (!gate.disabled).then(|| (header.clone(), make::uuid_v7(clock)))
     }
 
     gate_setters!();

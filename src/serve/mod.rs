@@ -83,11 +83,11 @@
 //! | 400 | plain HTTP on a listener with TLS |
 //!
 //! All but the last two are problem documents (RFC 9457). No layer sees them: there is no request that a service could be
-//! given, or none whose answer could be trusted. The 400s: a malformed request line, or a version other than HTTP/1.0 and
+//! given, or none whose answer could be trusted. `Server::refusal_ids` (feature `request-id`) gives them ids all the same. The 400s: a malformed request line, or a version other than HTTP/1.0 and
 //! 1.1; control characters, bare carriage returns, folded lines and white space before a colon in the fields, or a field
 //! without a name; a `Content-Length` that is not one decimal number, stands in more than one line or beside a
-//! `Transfer-Encoding`; a `Transfer-Encoding` that does not end in `chunked`, or stands in HTTP/1.0. A line may end in a bare
-//! line feed (RFC 9112 section 2.2), not in a chunked body. What is well formed and still ambiguous, such as the target and
+//! `Transfer-Encoding`; a `Transfer-Encoding` that does not end in `chunked`, or stands in HTTP/1.0; a target with a fragment; a
+//! line that ends in a lone line feed, which RFC 9112 section 2.2 lets a server take for the end of one. What is well formed and still ambiguous, such as the target and
 //! the Host, is for the service: [`StrictLayer`](crate::strict::StrictLayer) refuses it.
 //!
 //! Over HTTP/1.1, after each of them the connection is closed; what the client still sends is read for up to 5 s, so that the answer is

@@ -19,6 +19,8 @@ use super::settings::Settings;
 use super::thread::{Running, Seed};
 use super::{Listener, ServeBody, ServeError};
 use crate::BoxError;
+#[cfg(feature = "request-id")]
+use crate::request_id::RequestIdLayer;
 use crate::strict::StrictLayer;
 
 /// A server that is bound to its addresses and not started yet. See the [module](super) for an example.
@@ -174,6 +176,33 @@ impl Server {
     /// with no answer within 20 s, its connection is closed. `None` never asks. Default: 30 s.
     pub fn http2_ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.settings.pings.interval = interval.into();
+        self
+    }
+
+    /// Gives ids to the refusals of requests that no layer sees (the table in the [module](super)), in the field that `layer`
+    /// has for them and in the problem document. Default: none. A reload that gives the service another layer does not
+    /// change this one.
+    ///
+    /// They are UUIDs, whatever [makes](RequestIdLayer::make) the others, since there may be no head to make an id from. The
+    /// answer to a request whose service failed or panicked has none: it had one already, which is lost with it.
+    ///
+    /// ```no_run
+    /// use tower::ServiceBuilder;
+    /// use tower_gateway::request_id::RequestIdLayer;
+    /// use tower_gateway::serve::Server;
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let app = tower::service_fn(|_: http::Request<tower_gateway::serve::ServeBody>| async {
+    /// #     Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
+    /// # });
+    ///
+    /// let ids = RequestIdLayer::new();
+    /// let server = Server::bind(["0.0.0.0:80".parse()?])?.refusal_ids(&ids);
+    /// server.start(move |_| ServiceBuilder::new().layer(ids.clone()).service(app.clone()))?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "request-id")]
+    pub fn refusal_ids(mut self, layer: &RequestIdLayer) -> Self {
+        self.settings.ids = Some(layer.clone());
         self
     }
 

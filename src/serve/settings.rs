@@ -1,5 +1,12 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Response;
+
+use crate::Rejection;
+#[cfg(feature = "request-id")]
+use crate::{RequestContext, request_id::RequestIdLayer};
+
 /// What a server is told, and the same for every worker.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -13,6 +20,24 @@ pub(super) struct Settings {
     /// At once, on one HTTP/2 connection.
     pub(super) max_streams: u32,
     pub(super) pings: Pings,
+    /// What gives ids to refusals of requests that no layer sees.
+    #[cfg(feature = "request-id")]
+    pub(super) ids: Option<RequestIdLayer>,
+}
+
+impl Settings {
+    /// The answer to a request that no service is given.
+    pub(super) fn refusal(&self, rejection: &Rejection, is_grpc: bool) -> Response<Bytes> {
+        #[cfg(feature = "request-id")]
+        if let Some((header, id)) = self.ids.as_ref().and_then(RequestIdLayer::id_of_unseen) {
+            let context = RequestContext::new();
+            context.set_request_id(id.clone());
+            let mut answer = rejection.answer_as(is_grpc, Some(&context));
+            answer.headers_mut().insert(header, id.as_header_value().clone());
+            return answer;
+        }
+        rejection.answer_as(is_grpc, None)
+    }
 }
 
 /// When an HTTP/2 client that says nothing is asked whether it is there, and how long it may take to answer.
@@ -47,6 +72,8 @@ impl Default for Settings {
             max_connections_per_ip: None,
             max_streams: 128,
             pings: Pings::default(),
+            #[cfg(feature = "request-id")]
+            ids: None,
         }
     }
 }

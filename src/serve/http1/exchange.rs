@@ -202,7 +202,7 @@ where
             }
             // Of an answer that has begun nothing can be taken back. What the panic left half done is dropped here.
             let has_begun = matches!(*self.exchange, Exchange::Answering { .. } | Exchange::Switching);
-            if has_begun || guarded(|| self.refuse(&internal_error())).is_err() {
+            if has_begun || guarded(|| self.fail()).is_err() {
                 return Went::Ended(End::Finished);
             }
         }
@@ -359,7 +359,7 @@ where
             Poll::Ready(Ok(response)) => self.answer(response.map(ResponseBody::inner)),
             Poll::Ready(Err(_)) => {
                 self.signals.counters().service_errors.add_one();
-                self.refuse(&internal_error());
+                self.fail();
             }
             // It is polled again before anything can have come.
             Poll::Pending if gave_way => return Step::GiveWay,
@@ -371,10 +371,20 @@ where
         Step::Again
     }
 
-    /// An answer of this server's own, after which the connection is closed.
+    /// The answer to a request that the service is not given.
     fn refuse(&mut self, rejection: &Rejection) {
+        let answer = self.app.settings.refusal(rejection, false);
+        self.answer_and_close(answer);
+    }
+
+    /// The answer to a request that the service has none for. Its id, if it got one, is lost with it.
+    fn fail(&mut self) {
+        self.answer_and_close(internal_error().response(None));
+    }
+
+    fn answer_and_close(&mut self, answer: Response<Bytes>) {
         self.asked.keeps_alive = false;
-        self.answer(rejection.response(None).map(ResponseBody::own));
+        self.answer(answer.map(ResponseBody::own));
     }
 
     fn answer(&mut self, mut response: Response<ResponseBody<B>>) {
@@ -382,7 +392,7 @@ where
         if (switches && self.offer.is_none()) || (response.status().is_informational() && !switches) {
             // It is no answer, and there is nothing to switch to.
             self.signals.counters().service_errors.add_one();
-            return self.refuse(&internal_error());
+            return self.fail();
         }
         // A body that nobody will read is the end of the connection, unless all of it is there.
         self.skip_upload();

@@ -251,7 +251,8 @@ where
         let length = match length {
             Ok(length) => length,
             Err(rejection) => {
-                tokio::spawn(Stream::<Oneshot<S, Request<ServeBody>>, B>::refused(line, rejection));
+                let answer = self.settings.refusal(&rejection, is_grpc);
+                tokio::spawn(Stream::<Oneshot<S, Request<ServeBody>>, B>::refused(line, answer));
                 return;
             }
         };

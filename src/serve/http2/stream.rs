@@ -17,6 +17,7 @@ use super::exchange::Exchange;
 use super::shared::Open;
 use super::tunnel::StreamIo;
 use crate::body::ResponseBody;
+use crate::date;
 use crate::known::Known;
 use crate::serve::app::{self, Panicked, guarded, internal_error};
 use crate::serve::counters::Counters;
@@ -25,7 +26,6 @@ use crate::serve::settings::Timeouts;
 use crate::serve::signals::Signals;
 use crate::serve::timer::LazyTimer;
 use crate::upgraded::Opened;
-use crate::{Rejection, date};
 
 /// So much of an answer is asked room for at once, which is a frame: streams take turns by these.
 const PIECE: usize = 16 << 10;
@@ -84,7 +84,7 @@ pin_project! {
         B::Data: From<Bytes>,
     {
         Called { #[pin] future: F },
-        Refused { rejection: Rejection },
+        Refused { answer: Response<Bytes> },
         Sending { #[pin] download: Download<B> },
         // The service reads on in the request, though its answer is over.
         Uploading,
@@ -125,13 +125,14 @@ where
         Self { line, watch, state: State::Called { future } }
     }
 
-    pub(super) fn refused(line: Line, rejection: Rejection) -> Self {
-        Self { line, watch: Watch::new(None, Timeouts::default()), state: State::Refused { rejection } }
+    pub(super) fn refused(line: Line, answer: Response<Bytes>) -> Self {
+        Self { line, watch: Watch::new(None, Timeouts::default()), state: State::Refused { answer } }
     }
 
     pub(super) fn panicked(line: Line) -> Self {
         line.counters.panics.add_one();
-        Self::refused(line, internal_error())
+        let answer = internal_error().answer_as(line.is_grpc, None);
+        Self::refused(line, answer)
     }
 }
 
@@ -202,15 +203,15 @@ where
                         Ok(Poll::Ready(Ok(answer))) => answer.map(ResponseBody::inner),
                         Ok(Poll::Ready(Err(_))) => {
                             line.counters.service_errors.add_one();
-                            line.refuse(&internal_error())
+                            line.fail()
                         }
                         Err(Panicked) => {
                             line.counters.panics.add_one();
-                            line.refuse(&internal_error())
+                            line.fail()
                         }
                     }
                 }
-                StateProj::Refused { rejection } => line.refuse(rejection),
+                StateProj::Refused { answer } => std::mem::take(answer).map(ResponseBody::own),
                 StateProj::Sending { download } => {
                     let over = match catch_unwind(AssertUnwindSafe(|| download.poll(&line.open, cx))) {
                         Ok(Poll::Ready(over)) => over,
@@ -259,8 +260,8 @@ where
 }
 
 impl Line {
-    fn refuse<B>(&self, rejection: &Rejection) -> Response<ResponseBody<B>> {
-        rejection.answer_as(self.is_grpc).map(ResponseBody::own)
+    fn fail<B>(&self) -> Response<ResponseBody<B>> {
+        internal_error().answer_as(self.is_grpc, None).map(ResponseBody::own)
     }
 
     fn send_interim(&mut self, waiting: Vec<(StatusCode, HeaderMap)>) {
@@ -290,7 +291,7 @@ impl Line {
         if head.status().is_informational() {
             // It is no answer, and there is nothing to switch to (RFC 9113 section 8.6).
             self.counters.service_errors.add_one();
-            return self.begin(self.refuse(&internal_error()));
+            return self.begin(self.fail());
         }
         let headers = head.headers_mut();
         let known = Known::of(headers);
