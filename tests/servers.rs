@@ -39,6 +39,13 @@ async fn send(client: &Client, request: Request<Empty<Bytes>>) -> Result<StatusC
     Ok(status)
 }
 
+/// When so much time has passed, without waiting for it.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 async fn until(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
@@ -117,7 +124,7 @@ async fn a_server_that_fails_in_a_row_is_left_out_and_comes_back() {
     let [one, two, three] = servers().await;
     let mut ejection = OutlierEjection::default();
     ejection.consecutive_failures = Some(3);
-    ejection.eject_for = Duration::from_millis(300);
+    ejection.eject_for = Duration::from_secs(60);
     let upstream = of(&[&one, &two, &three]);
     let upstream = upstream.outlier_ejection(ejection).balance(Balance::RoundRobin).build().unwrap();
     let client = Client::new(upstream.clone());
@@ -135,7 +142,7 @@ async fn a_server_that_fails_in_a_row_is_left_out_and_comes_back() {
     for server in [&one, &two] {
         server.fail(false);
     }
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    later(Duration::from_secs(60)).await;
     for server in [&one, &two, &three] {
         server.take_requests();
     }
@@ -266,7 +273,7 @@ async fn peak_ewma_avoids_the_server_that_is_slow() {
     let fast = Server::start().await;
     let slow = RawOrigin::scripted(|mut connection: OriginConnection| async move {
         while connection.request().await.is_some() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
         }
     })
