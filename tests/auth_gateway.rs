@@ -15,7 +15,7 @@ use tower_gateway::auth::Algorithm;
 
 use self::server::RedisServer;
 use self::support::gateway::{Gateway, binary};
-use self::support::{RawOrigin, field};
+use self::support::{PATIENCE, RawOrigin, field};
 use self::tokens::{Signer, claims, now, sha256};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -226,7 +226,7 @@ async fn api_keys_come_from_a_file_that_is_read_again() {
     gateway.signal("HUP");
     let began = std::time::Instant::now();
     while status(&send(&gateway, "/a", &[("X-Api-Key", "two")]).await) != 200 {
-        assert!(began.elapsed() < Duration::from_secs(20), "the new key is not taken");
+        assert!(began.elapsed() < PATIENCE, "the new key is not taken");
     }
     assert_eq!(status(&send(&gateway, "/a", &[("X-Api-Key", "one")]).await), 401);
 }
@@ -302,7 +302,7 @@ async fn keys_from_a_url_are_loaded_rotated_and_kept_over_a_reload() {
     gateway.signal("HUP");
     let began = std::time::Instant::now();
     while status(&send(&gateway, "/b", &[]).await) != 200 {
-        assert!(began.elapsed() < Duration::from_secs(20), "no reload");
+        assert!(began.elapsed() < PATIENCE, "no reload");
     }
     assert_eq!(status(&with_token(&gateway, "/a", &old.token(&claims("other"))).await), 200);
     assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1, "the keys went over");
@@ -384,12 +384,12 @@ async fn api_keys_are_looked_up_in_redis_and_remembered_for_as_long_as_the_file_
         r#"
 [redis]
 url = "{}"
-timeout = "300ms"
+timeout = "2s"
 key_prefix = "k:"
 share = ["api_keys"]
 [api_keys]
 header = "x-key"
-cache_for = "1s"
+cache_for = "6s"
 [rate_limits.few]
 limit = 100
 window = "1h"
@@ -405,6 +405,7 @@ auth = {{ accept = ["api_key"], scopes = ["read"] }}
     let gateway = Gateway::with_config(&config(&origin, &more));
     let with_key = async |key: &str| send(&gateway, "/a", &[("X-Key", key)]).await;
 
+    let began = std::time::Instant::now();
     assert_eq!(status(&with_key("good").await), 200);
     let seen = origin.received().await;
     assert_eq!(
@@ -421,11 +422,10 @@ auth = {{ accept = ["api_key"], scopes = ["read"] }}
 
     redis.kill();
     assert_eq!(status(&with_key("good").await), 429, "who is remembered is known while the store is down");
-    let began = std::time::Instant::now();
     while status(&with_key("good").await) != 503 {
-        assert!(began.elapsed() < Duration::from_secs(10), "what is remembered never ends");
+        assert!(began.elapsed() < PATIENCE, "what is remembered never ends");
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(6), "it is forgotten too soon");
     let answer = with_key("never seen").await;
     assert!(status(&answer) == 503 && field(&answer, "retry-after").is_some(), "{answer}");
 
@@ -433,12 +433,12 @@ auth = {{ accept = ["api_key"], scopes = ["read"] }}
     add(&redis, "new", &["id", "k5", "scopes", "read"]);
     let began = std::time::Instant::now();
     while status(&with_key("new").await) != 200 {
-        assert!(began.elapsed() < Duration::from_secs(10), "it does not come back");
+        assert!(began.elapsed() < PATIENCE, "it does not come back");
     }
     redis.command(&["HSET", &name("new"), "disabled", "true"]);
     let began = std::time::Instant::now();
     while status(&with_key("new").await) != 401 {
-        assert!(began.elapsed() < Duration::from_secs(5), "a key that was switched off goes on");
+        assert!(began.elapsed() < PATIENCE, "a key that was switched off goes on");
     }
 }
 

@@ -8,6 +8,7 @@ mod tokens;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_gateway::auth::{ApiKeys, AuthLayer, CachedKeyStore, RedisKeyStore};
@@ -41,7 +42,7 @@ async fn keys_are_looked_up_and_remembered_and_a_store_that_is_down_closes() {
     add("old", &["id", "k2", "subject", "u2", "expires", "2020-01-01T00:00:00Z"]);
     add("off", &["id", "k3", "disabled", "true"]);
     add("odd", &["id", "k4", "expires", "some day"]);
-    let redis = Redis::builder(&server.url()).unwrap().key_prefix("gw:").timeout(Duration::from_millis(200)).build();
+    let redis = Redis::builder(&server.url()).unwrap().key_prefix("gw:").timeout(Duration::from_secs(2)).build();
     let (clock, hand) = Clock::manual();
     let store = CachedKeyStore::new(RedisKeyStore::new(redis.clone())).clock(clock);
     let layer = AuthLayer::new(ApiKeys::new(store)).require_scopes(["read"]).unwrap();
@@ -60,18 +61,20 @@ async fn keys_are_looked_up_and_remembered_and_a_store_that_is_down_closes() {
     server.kill();
     assert_eq!((send(&layer, "good").await.0, send(&layer, "new").await.0), (200, 503));
     hand.advance(Duration::from_secs(5));
-    let began = Instant::now();
-    for _ in 0..50 {
+    for _ in 0..3 {
         assert_eq!(send(&layer, "good").await, (503, None));
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "once it is known to be down, nobody waits for it");
+    // Once it is known to be down, nobody waits for it.
+    for _ in 0..50 {
+        assert_eq!(send(&layer, "good").now_or_never(), Some((503, None)));
+    }
 
     server.restart();
     let name = format!("gw:apikey:{}", sha256(b"good"));
     server.command(&["HSET", &name, "id", "k1", "subject", "u1", "scopes", "read"]);
     let began = Instant::now();
     while send(&layer, "good").await.0 != 200 {
-        assert!(began.elapsed() < Duration::from_secs(10), "it does not come back");
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not come back");
         tokio::task::yield_now().await;
     }
 }

@@ -31,7 +31,7 @@ fn gateway(folder: &Path, authority: &Authority, origin: &RawOrigin, port: u16) 
         "[server]\nlisten = [\"127.0.0.1:0\"]\n[upstreams.o]\nservers = [\"{}\"]\n\
          [routes.a]\npath = \"/a\"\nupstream = \"o\"\nrate_limit = [\"l\"]\n\
          [rate_limits.l]\nlimit = 4\nwindow = \"1h\"\nkey = \"client_ip\"\non_store_error = \"closed\"\n\
-         [redis]\nurl = \"rediss://localhost:{port}\"\ntimeout = \"2s\"\n",
+         [redis]\nurl = \"rediss://localhost:{port}\"\ntimeout = \"20s\"\n",
         origin.url()
     );
     std::fs::write(&file, config).unwrap();
