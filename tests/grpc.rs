@@ -164,7 +164,7 @@ fn gateway(server: SocketAddr) -> Gateway {
         [routes.short]
         path = "/test.Short"
         upstream = "calls"
-        timeouts = {{ total = "200ms" }}
+        timeouts = {{ total = "1s" }}
         "#
     ))
 }
@@ -246,7 +246,7 @@ async fn what_the_gateway_refuses_has_a_status_of_grpcs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_either_way_outlasts_the_total_of_its_route() {
-    const LONGER: Duration = Duration::from_millis(300);
+    const LONGER: Duration = Duration::from_millis(600);
     let gateway = gateway(server().await);
     let mut client = connect(&gateway).await;
     let (say, said) = mpsc::channel(1);
@@ -281,7 +281,7 @@ async fn a_call_lasts_no_longer_than_its_caller_waits() {
     tokio::spawn(connection);
     let start = Instant::now();
     let call = http::Request::post(format!("http://{}/test.Calls/Never", gateway.address));
-    let call = call.header("content-type", "application/grpc").header("te", "trailers").header("grpc-timeout", "300m");
+    let call = call.header("content-type", "application/grpc").header("te", "trailers").header("grpc-timeout", "2S");
     let (answer, mut body) = client.send_request(call.body(()).unwrap(), false).unwrap();
     body.send_data(bytes::Bytes::from_static(b"\0\0\0\0\x05hello"), true).unwrap();
     let answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer came").unwrap();
@@ -290,19 +290,19 @@ async fn a_call_lasts_no_longer_than_its_caller_waits() {
         (200, &http::HeaderValue::from_static("4"))
     );
     assert!(answer.body().is_end_stream(), "there is nothing but the head");
-    assert!((Duration::from_millis(250)..PATIENCE / 2).contains(&start.elapsed()));
+    assert!((Duration::from_millis(1_900)..PATIENCE).contains(&start.elapsed()));
 
     // Nor does a stream that has begun.
     let start = Instant::now();
     let call = http::Request::post(format!("http://{}/test.Calls/Echo", gateway.address));
-    let call = call.header("content-type", "application/grpc").header("te", "trailers").header("grpc-timeout", "300m");
+    let call = call.header("content-type", "application/grpc").header("te", "trailers").header("grpc-timeout", "2S");
     let (answer, mut body) = client.send_request(call.body(()).unwrap(), false).unwrap();
     body.send_data(bytes::Bytes::from_static(b"\0\0\0\0\x05hello"), false).unwrap();
     let mut answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer came").unwrap().into_body();
     assert_eq!(answer.data().await.unwrap().unwrap(), b"\0\0\0\0\x05hello"[..]);
     let cut = tokio::time::timeout(PATIENCE, answer.data()).await.expect("it is never cut").unwrap();
     assert!(cut.is_err_and(|error| error.is_reset()));
-    assert!((Duration::from_millis(250)..PATIENCE / 2).contains(&start.elapsed()));
+    assert!((Duration::from_millis(1_900)..PATIENCE).contains(&start.elapsed()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use support::{PATIENCE, RawOrigin, field};
+use support::{Nobody, PATIENCE, RawOrigin, field};
 use tokio::sync::mpsc;
 use tower::{Service, ServiceExt};
 use tower_gateway::proxy::{HostPolicy, ProxyService, Timeouts};
@@ -430,11 +430,10 @@ async fn an_answer_cut_short_fails_its_body_and_is_never_taken_for_whole() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_a_502_and_a_name_that_is_none_too() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (url, kind) in [
-        (format!("http://{closed}"), UpstreamErrorKind::Connect),
-        ("http://no-such-host.invalid".to_owned(), UpstreamErrorKind::Dns),
-    ] {
+    let closed = Nobody::new();
+    for (url, kind) in
+        [(closed.url(), UpstreamErrorKind::Connect), ("http://no-such-host.invalid".to_owned(), UpstreamErrorKind::Dns)]
+    {
         let upstream = Upstream::builder().server(&url, 1).connect_timeout(Duration::from_secs(5)).build().unwrap();
         let (request, context) = from_peer(get("/"), "192.0.2.1:1", None);
         let response = send(ProxyService::new(Client::new(upstream)), request).await;
@@ -457,20 +456,21 @@ async fn a_slow_origin_is_a_504_and_a_slow_upload_is_not() {
         }
     })
     .await;
-    let timeouts = Timeouts::default().response_head(Duration::from_millis(300));
+    let timeouts = Timeouts::default().response_head(Duration::from_millis(500));
     let proxy = proxy(&origin).timeouts(timeouts);
     let (request, context) = from_peer(get("/"), "192.0.2.1:1", None);
     assert_eq!(send(proxy.clone(), request).await.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(context.upstream_error().unwrap().kind(), UpstreamErrorKind::ResponseTimeout);
 
+    let proxy = proxy.timeouts(timeouts.response_head(Duration::from_secs(1)));
     // The upload takes longer than the deadline, which starts at its end.
     let (piece, pieces) = mpsc::unbounded_channel::<Frame<Bytes>>();
     let body = StreamBody::new(stream::unfold(pieces, |mut pieces| async {
         pieces.recv().await.map(|piece| (Ok::<_, Infallible>(piece), pieces))
     }));
     let upload = tokio::spawn(send(proxy, Request::post("/").body(body).unwrap()));
-    let mut ticks = tokio::time::interval(Duration::from_millis(200));
-    for _ in 0..4 {
+    let mut ticks = tokio::time::interval(Duration::from_millis(300));
+    for _ in 0..6 {
         ticks.tick().await;
         piece.send(Frame::data(Bytes::from_static(b"piece"))).unwrap();
     }
@@ -499,7 +499,7 @@ async fn an_answer_that_pauses_or_lasts_too_long_is_cut() {
     };
     let idle = Timeouts::none().body_idle(Duration::from_millis(250));
     assert_eq!(kind_after(idle).await, UpstreamErrorKind::BodyTimeout);
-    let total = Timeouts::none().body_idle(Duration::from_secs(5)).total(Duration::from_millis(150));
+    let total = Timeouts::none().body_idle(PATIENCE).total(Duration::from_secs(1));
     assert_eq!(kind_after(total).await, UpstreamErrorKind::TotalTimeout);
 
     // A body that always has more is bounded all the same.
@@ -520,7 +520,7 @@ async fn a_stream_outlasts_the_total_unless_it_is_said_to_end_them() {
             connection.request().await;
             connection.send(format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 16\r\n\r\n")).await;
             for _ in 0..4 {
-                tokio::time::sleep(Duration::from_millis(60)).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
                 connection.send("data").await;
             }
         })
@@ -529,7 +529,7 @@ async fn a_stream_outlasts_the_total_unless_it_is_said_to_end_them() {
         let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect("an end");
         body.is_ok_and(|body| body.to_bytes().len() == 16)
     };
-    let total = Timeouts::none().total(Duration::from_millis(100));
+    let total = Timeouts::none().total(Duration::from_secs(1));
     assert!(collected("text/event-stream", total).await);
     assert!(collected("multipart/x-mixed-replace; boundary=frame", total).await);
     assert!(collected("application/grpc-web+proto", total).await);
@@ -554,12 +554,11 @@ async fn a_request_body_that_breaks_off_is_the_clients_fault_and_never_whole() {
 
 #[tokio::test]
 async fn a_hook_may_word_the_failure() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let proxy = ProxyService::new(Client::new(Upstream::new([format!("http://{closed}")]).unwrap())).on_reject(
-        |head, rejection, answer| {
+    let closed = Nobody::new();
+    let proxy =
+        ProxyService::new(Client::new(Upstream::new([closed.url()]).unwrap())).on_reject(|head, rejection, answer| {
             assert_eq!((head.method(), rejection.reason()), (&Method::GET, Reason::UpstreamConnect));
             *answer.body_mut() = Bytes::from_static(b"<h1>back soon</h1>");
-        },
-    );
+        });
     assert_eq!(text(send(proxy, get("/")).await).await, "<h1>back soon</h1>");
 }

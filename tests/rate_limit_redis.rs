@@ -314,6 +314,14 @@ struct Answered {
     took: Duration,
 }
 
+fn ask(layer: RateLimitLayer<RedisStore>, peer: u64, told: Arc<Mutex<Vec<Answered>>>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let sent = Instant::now();
+        let status = status(&layer, peer).await;
+        told.lock().unwrap().push(Answered { sent, status, took: sent.elapsed() });
+    })
+}
+
 impl Load {
     fn over(layer: &RateLimitLayer<RedisStore>) -> Self {
         let (answers, over) = (Arc::<Mutex<Vec<Answered>>>::default(), Arc::new(AtomicBool::new(false)));
@@ -324,12 +332,7 @@ impl Load {
                 if stops.load(Ordering::Relaxed) {
                     break;
                 }
-                let (layer, told) = (layer.clone(), told.clone());
-                running.push(tokio::spawn(async move {
-                    let sent = Instant::now();
-                    let status = status(&layer, peer % 100).await;
-                    told.lock().unwrap().push(Answered { sent, status, took: sent.elapsed() });
-                }));
+                running.push(ask(layer.clone(), peer % 100, told.clone()));
                 if peer % 4 == 0 {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }

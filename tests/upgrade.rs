@@ -39,7 +39,7 @@ impl InProcess {
         let upstream = Upstream::new([format!("http://{origin}")]).unwrap();
         let shared = upstream.clone();
         let server = Server::bind(["127.0.0.1:0".parse().unwrap()]).unwrap().workers(1);
-        let server = server.header_read_timeout(SHORT).keep_alive_timeout(SHORT).write_timeout(SHORT);
+        let server = server.header_read_timeout(SHORT * 2).keep_alive_timeout(SHORT * 2).write_timeout(SHORT * 2);
         let proxy = move |_| ProxyService::new(Client::new(shared.clone())).timeouts(timeouts);
         Self { handle: server.start(proxy).unwrap(), upstream }
     }
@@ -174,7 +174,7 @@ async fn speaks_websocket(gateway: SocketAddr) {
     assert_eq!(next(&mut socket).await.unwrap().unwrap(), Message::Pong("are you there".into()));
 
     // Longer than the timeouts of the server that received the handshake.
-    tokio::time::sleep(SHORT * 2).await;
+    tokio::time::sleep(SHORT * 3).await;
     echoes(&mut socket, Message::text("still there")).await;
 
     let frame = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
@@ -195,14 +195,14 @@ async fn speaks_websocket(gateway: SocketAddr) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_and_a_server_talk_through_the_layers() {
-    let gateway = InProcess::new(echo_server().await, Timeouts::default().response_head(SHORT).total(SHORT));
+    let gateway = InProcess::new(echo_server().await, Timeouts::default().response_head(SHORT * 2).total(SHORT * 2));
     speaks_websocket(gateway.address()).await;
     gateway.emptied().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_and_a_server_talk_through_the_example() {
-    let example = Example::new(echo_server().await, "timeouts = { total = \"300ms\", upgrade_idle = \"1m\" }\n");
+    let example = Example::new(echo_server().await, "timeouts = { total = \"600ms\", upgrade_idle = \"1m\" }\n");
     speaks_websocket(example.address).await;
 }
 
@@ -247,15 +247,16 @@ async fn a_client_that_vanishes_is_told_to_the_origin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_ends_a_tunnel_on_both_sides() {
-    let gateway = InProcess::new(echo_server().await, Timeouts::default().upgrade_idle(SHORT));
+    let gateway = InProcess::new(echo_server().await, Timeouts::default().upgrade_idle(SHORT * 5));
     let mut socket = open(gateway.address()).await;
-    for _ in 0..4 {
-        tokio::time::sleep(SHORT / 2).await;
+    let mut silent_since = Instant::now();
+    for _ in 0..7 {
+        tokio::time::sleep(SHORT).await;
+        silent_since = Instant::now();
         echoes(&mut socket, Message::text("not yet")).await;
     }
-    let silent_since = Instant::now();
     assert!(matches!(next(&mut socket).await, None | Some(Err(_))));
-    assert!(silent_since.elapsed() >= SHORT);
+    assert!(silent_since.elapsed() >= SHORT * 5);
     gateway.emptied().await;
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use support::{OriginConnection, PATIENCE, RawOrigin, field};
+use support::{Nobody, OriginConnection, PATIENCE, RawOrigin, field};
 use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_gateway::proxy::ProxyService;
@@ -243,8 +243,8 @@ async fn the_proxy_takes_hyper_utils_client() {
     assert!(request.starts_with("POST /base/a?b HTTP/1.1\r\n") && request.ends_with("hi"));
 
     drop(origin);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let proxy = proxy.to(&format!("http://{nobody}").parse().unwrap()).unwrap();
+    let nobody = Nobody::new();
+    let proxy = proxy.to(&nobody.url().parse().unwrap()).unwrap();
     let refused = proxy.oneshot(Request::get("/").body(Full::<Bytes>::default()).unwrap()).await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
 }

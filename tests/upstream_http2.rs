@@ -26,9 +26,9 @@ mod support;
 use support::frames::{
     DATA, END_HEADERS, END_STREAM, Frame as RawFrame, GOAWAY, HEADERS, PREFACE, RST_STREAM, RawClient, SETTINGS,
 };
-use support::{PATIENCE, RawOrigin};
+use support::{Nobody, PATIENCE, RawOrigin};
 
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(500);
 
 // === Origins ===
 
@@ -274,7 +274,7 @@ async fn a_reader_that_is_slow_holds_back_its_own_answer_and_no_other() {
 #[tokio::test]
 async fn as_many_at_once_as_the_server_takes_and_then_another_connection() {
     let origin = Origin::start(2).await;
-    let client = origin.client(|builder| builder.max_connections_per_server(3).queue_timeout(SHORT));
+    let client = origin.client(|builder| builder.max_connections_per_server(3).queue_timeout(SHORT * 4));
     get(&client, "/a").await.unwrap();
     let gated: Vec<_> = (0..6)
         .map(|_| {
@@ -317,11 +317,11 @@ async fn another_client_gets_the_connection_that_one_does_not_use() {
 #[tokio::test]
 async fn a_connection_that_nobody_uses_is_closed() {
     let origin = Origin::start(100).await;
-    let client = origin.client(|builder| builder.keep_alive_timeout(SHORT));
+    let client = origin.client(|builder| builder.keep_alive_timeout(SHORT * 4));
     get(&client, "/a").await.unwrap();
     get(&client, "/a").await.unwrap();
     assert_eq!(origin.connections(), 1);
-    tokio::time::sleep(SHORT * 2).await;
+    tokio::time::sleep(SHORT * 5).await;
     get(&client, "/a").await.unwrap();
     assert_eq!(origin.connections(), 2);
 }
@@ -464,8 +464,8 @@ async fn an_answer_that_breaks_off_or_is_none_is_told_apart() {
     .await;
     assert_eq!(kind(get(&client(old.address, |builder| builder), "/a").await), UpstreamErrorKind::Connect);
     assert!(old.is_untouched());
-    let closed = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let refused = client(closed, |builder| builder);
+    let nobody = Nobody::new();
+    let refused = client(nobody.address, |builder| builder);
     let answers = join_all((0..10).map(|_| get(&refused, "/a"))).await;
     assert!(answers.into_iter().all(|answer| kind(answer) == UpstreamErrorKind::Connect));
 }
