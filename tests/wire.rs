@@ -256,6 +256,7 @@ async fn a_bad_chunk_aborts_the_upstream_request_and_is_never_taken_for_its_end(
         "10000000000000001\r\nx\r\n",
         "-0\r\n\r\n",
         "1;a\nb\r\nx\r\n",
+        &format!("1;{}\r\nx\r\n", "a".repeat(60)).repeat(1000),
     ] {
         let mut client = gateway.connect().await;
         client.write_all(post("Transfer-Encoding: chunked\r\n", "5\r\n12345\r\n").as_bytes()).await.unwrap();

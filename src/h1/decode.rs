@@ -9,6 +9,9 @@ use super::{Framing, Malformed};
 
 /// A chunk's size line, with its extensions. They mean nothing to a gateway, and are dropped.
 const MAX_SIZE_LINE: usize = 4 << 10;
+/// What size lines may take beyond what chunks of a sensible size need, in all of a body: extensions on every byte cost their
+/// reader fifty times what the limits on bodies count.
+const MAX_EXCESS: u32 = 16 << 10;
 /// The trailer section.
 const MAX_TRAILERS: usize = 16 << 10;
 
@@ -17,7 +20,11 @@ const MAX_TRAILERS: usize = 16 << 10;
 pub(crate) enum Decoder {
     /// So many bytes are still to come.
     Length(u64),
-    Chunked(Chunked),
+    Chunked {
+        next: Chunked,
+        /// What size lines took beyond what is allowed for: see [`MAX_EXCESS`].
+        excess: u32,
+    },
     UntilClose,
     /// The body has ended where it should.
     Ended,
@@ -38,7 +45,7 @@ impl Decoder {
         match framing {
             Framing::Length(0) => Self::Ended,
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Chunked::Size),
+            Framing::Chunked => Self::Chunked { next: Chunked::Size, excess: 0 },
             Framing::UntilClose => Self::UntilClose,
         }
     }
@@ -56,7 +63,7 @@ impl Decoder {
         match self {
             Self::Length(left) => SizeHint::with_exact(*left),
             Self::Ended => SizeHint::with_exact(0),
-            Self::Chunked(_) | Self::UntilClose => SizeHint::default(),
+            Self::Chunked { .. } | Self::UntilClose => SizeHint::default(),
         }
     }
 
@@ -73,16 +80,20 @@ impl Decoder {
                 }
                 Ok(Some(Frame::data(data)))
             }
-            Self::Chunked(_) => self.decode_chunked(buffer),
+            Self::Chunked { .. } => self.decode_chunked(buffer),
         }
     }
 
     fn decode_chunked(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
-        while let Self::Chunked(next) = self {
+        while let Self::Chunked { next, excess } = self {
             match next {
                 Chunked::Size => {
                     let Some(line) = size_line(buffer)? else { return Ok(None) };
                     let size = chunk_size(&buffer[..line])?;
+                    *excess = excess.saturating_add(line as u32).saturating_sub(allowance(size));
+                    if *excess > MAX_EXCESS {
+                        return Err(Malformed);
+                    }
                     let _ = buffer.split_to(line + 2);
                     *next = if size == 0 { Chunked::Trailers } else { Chunked::Data(size) };
                 }
@@ -151,6 +162,11 @@ fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
     }
     let digits = std::str::from_utf8(&line[..digits]).map_err(|_| Malformed)?;
     u64::from_str_radix(digits, 16).map_err(|_| Malformed)
+}
+
+/// How long the size line of a chunk may be without counting: its digits, and an extension in proportion.
+fn allowance(size: u64) -> u32 {
+    u32::try_from(size.saturating_mul(2)).unwrap_or(u32::MAX).saturating_add(16)
 }
 
 /// The trailer section once all of it is there.
@@ -238,6 +254,19 @@ mod tests {
     fn endless_lines_and_trailers_are_given_up() {
         assert_eq!(chunked(&[b"5;", &[b'x'; MAX_SIZE_LINE]]).err(), Some(Malformed));
         assert_eq!(chunked(&[b"0\r\na: ", &[b'x'; MAX_TRAILERS]]).err(), Some(Malformed));
+    }
+
+    #[test]
+    fn extensions_are_given_up_where_they_are_more_than_what_they_extend() {
+        let body = |chunk: &str, extension: usize, times: usize| {
+            let line = format!("{:x};{}\r\n{chunk}\r\n", chunk.len(), "x".repeat(extension));
+            chunked(&[line.repeat(times).as_bytes(), b"0\r\n\r\n"]).map(|(data, ..)| data.len())
+        };
+        assert_eq!(body("a", 60, 10_000), Err(Malformed));
+        assert_eq!(body("a", 60, 100), Ok(100));
+        assert_eq!(body("a", 16, 10_000), Ok(10_000));
+        assert_eq!(body(&"a".repeat(100), 200, 10_000), Ok(1_000_000));
+        assert_eq!(body("a", 4000, 4), Ok(4));
     }
 
     #[test]
