@@ -1,6 +1,7 @@
 //! What an HTTP/2 client may not do (RFC 9113), frame by frame.
 
 use std::convert::Infallible;
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +18,8 @@ mod support;
 
 use support::frames::{
     ACK, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, End, FLOW_CONTROL_ERROR,
-    FRAME_SIZE_ERROR, HEADERS, PING, PRIORITY, PROTOCOL_ERROR, RST_STREAM, RawClient, SETTINGS, WINDOW_UPDATE, get,
-    post, section,
+    FRAME_SIZE_ERROR, HEADERS, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, RST_STREAM, RawClient, SETTINGS, WINDOW_UPDATE,
+    frame, get, post, section,
 };
 
 /// Answers with the head it was given, and the body; `/wait` never.
@@ -293,6 +294,21 @@ fn frames_out_of_place_end_the_connection() {
     let mut client = RawClient::connect(address);
     client.frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xbe]);
     assert!(matches!(client.closed(), Some(COMPRESSION_ERROR | PROTOCOL_ERROR)));
+}
+
+#[test]
+fn the_first_frame_is_settings() {
+    let (_server, address, seen) = start();
+    for first in [frame(PING, 0, 0, &[0; 8]), frame(HEADERS, END_HEADERS | END_STREAM, 1, &section(&get("/")))] {
+        let mut client = RawClient::silent(address);
+        client.send(&[PREFACE, &first].concat());
+        while let Some(frame) = client.read() {
+            assert_eq!(frame.kind, SETTINGS, "{first:?}");
+        }
+        let end = client.stream.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{first:?}: {end:?}");
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0);
 }
 
 #[test]

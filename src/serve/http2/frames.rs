@@ -5,6 +5,7 @@ const HEADER: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
@@ -22,6 +23,8 @@ pub(super) struct FrameWatch {
     payload: usize,
     /// A field section has begun, and its last frame has not: nothing else may come in between.
     in_section: bool,
+    /// The type of the first frame.
+    first: Option<u8>,
 }
 
 /// What the frames that were seen are worth.
@@ -69,9 +72,15 @@ impl FrameWatch {
         self.preface > 0 || self.filled > 0 || self.payload > 0 || self.in_section
     }
 
+    /// The first frame is not SETTINGS, which completes the preface (RFC 9113 section 3.4).
+    pub(super) fn began_badly(&self) -> bool {
+        self.first.is_some_and(|kind| kind != SETTINGS)
+    }
+
     /// A frame whose header is there. True when it brings something.
     fn begin(&mut self) -> bool {
         let [high, middle, low, kind, flags, ..] = self.header;
+        self.first.get_or_insert(kind);
         self.payload = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         match kind {
             HEADERS => {
@@ -130,6 +139,11 @@ mod tests {
         assert!(watch.is_within());
         let wire = [&b"\n"[..], &frame(4, 0, b"")].concat();
         assert_eq!(watch.scan(&wire), Frames { useful: 0, idle: 1 });
-        assert!(!watch.is_within());
+        assert!(!watch.is_within() && !watch.began_badly());
+        watch.scan(&frame(6, 0, &[0; 8]));
+        assert!(!watch.began_badly());
+        let mut watch = FrameWatch::default();
+        watch.scan(&frame(6, 0, &[0; 8]));
+        assert!(watch.began_badly());
     }
 }

@@ -33,6 +33,10 @@ impl AsyncRead for FrameSocket {
         ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
         let seen = this.frames.scan(&buf.filled()[before..]);
         this.shared.received(seen, this.frames.is_within());
+        if this.frames.began_badly() {
+            // No GOAWAY is owed to a peer that does not speak HTTP/2 (RFC 9113 section 3.4).
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         Poll::Ready(Ok(()))
     }
 }
