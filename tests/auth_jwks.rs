@@ -20,7 +20,7 @@ use tower_gateway::auth::{Algorithm, AuthLayer, Issuer, Jwks, Jwt};
 use self::tokens::{Signer, claims};
 
 /// How long a load may take in these tests.
-const TIMEOUT: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers every connection with what it is told at the moment.
 struct Server {
@@ -199,7 +199,7 @@ async fn a_server_that_stalls_lies_or_dies_leaves_the_keys_that_were_there() {
         let (before, began) = (jwks.status().failures, Instant::now());
         assert_eq!(status(&jwks, &unknown).await, 401);
         assert!(jwks.status().failures > before && jwks.status().stale);
-        assert!(began.elapsed() < TIMEOUT + Duration::from_secs(2));
+        assert!(began.elapsed() < TIMEOUT * 10);
         assert_eq!(status(&jwks, &good).await, 200);
     }
     let address = server.address;

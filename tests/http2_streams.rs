@@ -24,7 +24,7 @@ mod support;
 
 use support::{PATIENCE, RawOrigin, field};
 
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Strict, and a proxy behind it.
 fn proxy(to: String) -> ServerHandle {

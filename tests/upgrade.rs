@@ -268,7 +268,7 @@ async fn a_drain_tells_clients_that_the_server_goes_away_and_waits_no_longer_tha
     let mut silent = gateway.connect();
     silent.write_all(HANDSHAKE.as_bytes()).unwrap();
     head(&mut silent);
-    let drained = tokio::spawn(gateway.handle.drain(SHORT * 3));
+    let drained = tokio::spawn(gateway.handle.drain(SHORT * 8));
     is_told(&mut answers).await;
     drop(answers);
     let drained = drained.await.unwrap();
