@@ -184,8 +184,11 @@ async fn an_options_goes_no_further_than_it_may() {
 #[tokio::test]
 async fn an_expectation_that_nobody_meets_is_a_417() {
     let mut origin = RawOrigin::answering(OK).await;
-    let request = Request::post("/").header("expect", "200-maybe").body(Full::<Bytes>::from("hi")).unwrap();
-    assert_eq!(send(proxy(&origin), request).await.status(), StatusCode::EXPECTATION_FAILED);
+    for expected in [&["200-maybe"][..], &["100-continue", "200-maybe"], &["100-continue, 200-maybe"], &[""]] {
+        let request = expected.iter().fold(Request::post("/"), |request, line| request.header("expect", *line));
+        let request = request.body(Full::<Bytes>::from("hi")).unwrap();
+        assert_eq!(send(proxy(&origin), request).await.status(), StatusCode::EXPECTATION_FAILED, "{expected:?}");
+    }
     assert!(origin.is_untouched());
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Response, Version, request};
+use http::{HeaderMap, Method, Response, Version, request};
 
 use super::fields::strip_known_hop_by_hop;
 use super::forwarding::{Received, is_loop, remove_unbelieved};
@@ -38,11 +38,11 @@ pub(super) fn prepare(
     if known.any(Known::CONTENT_LENGTH) {
         parts.headers.remove(header::CONTENT_LENGTH);
     }
-    if known.any(Known::EXPECT)
-        && let Some(expected) = parts.headers.remove(header::EXPECT)
-        && !expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
-        return Err(refuse(Reason::ExpectationFailed, "this expectation cannot be met"));
+    if known.any(Known::EXPECT) {
+        if expects_more_than_to_go_on(&parts.headers) {
+            return Err(refuse(Reason::ExpectationFailed, "this expectation cannot be met"));
+        }
+        parts.headers.remove(header::EXPECT);
     }
     if let Some(stripped) = &settings.stripped {
         stripped.remove_from(&mut parts.headers);
@@ -97,4 +97,11 @@ fn host_of(parts: &request::Parts) -> Option<HeaderValue> {
 
 fn refuse(reason: Reason, detail: &'static str) -> Rejection {
     Rejection::new("proxy", reason).detail(detail)
+}
+
+/// True when something is expected beside 100-continue, in a list or in a line of its own (RFC 9110 section 10.1.1).
+fn expects_more_than_to_go_on(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::EXPECT).into_iter();
+    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.any(|member| !member.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
