@@ -539,6 +539,27 @@ async fn a_refusal_names_the_request() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_a_head_has_no_content_whatever_was_wrong_with_it() {
+    let gateway = Gateway::with(|server| {
+        server.max_header_bytes(4096).header_read_timeout(Duration::from_millis(200)).max_body_bytes(10)
+    })
+    .await;
+    for (wire, status) in [
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx".to_owned(), 400),
+        ("\r\nHEAD / HTTP/1.1\r\nHost : a\r\n\r\n".to_owned(), 400),
+        ("HEAD / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n".to_owned(), 413),
+        (format!("HEAD / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(4096)), 431),
+        ("HEAD / HT".to_owned(), 408),
+    ] {
+        let answer = gateway.until_closed(wire.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{wire:?}: {answer}");
+        assert_problem(&answer);
+        assert!(answer.ends_with("\r\n\r\n") && answer.matches("\r\n\r\n").count() == 1, "{wire:?}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_that_no_layer_sees_has_an_id_too() {
     let ids = RequestIdLayer::new().header("x-id".parse().unwrap());
     let gateway = Gateway::with(|server| {

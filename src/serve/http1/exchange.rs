@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use self::receive::{Incoming, expects_continue};
 use super::encode::{Asked, Encoder, strip_trailers, switches, write_head};
-use super::head::{Head, Limits, Refused, read_head, takes_trailers};
+use super::head::{Head, Limits, Refused, is_of_head, read_head, takes_trailers};
 use super::interim::Interim;
 use super::line::Line;
 use super::opening::{Opening, opening};
@@ -310,7 +310,8 @@ where
     }
 
     fn refuse_head(&mut self, refused: Refused) {
-        (self.asked.version, self.asked.is_head, self.asked.is_connect) = (Version::HTTP_11, false, false);
+        let is_head = is_of_head(&self.line.received);
+        (self.asked.version, self.asked.is_head, self.asked.is_connect) = (Version::HTTP_11, is_head, false);
         self.has_unread = true;
         self.refuse(&refused.rejection());
     }

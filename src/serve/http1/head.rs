@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, Version};
 
@@ -68,28 +68,27 @@ impl Refused {
     }
 }
 
-/// Takes a head from the front of `buffer` once all of it is there. The values share the buffer's memory.
+/// Takes a head from the front of `buffer` once all of it is there. The values share the buffer's memory. One that is refused
+/// stays there: see [`is_of_head`].
 pub(super) fn read_head(buffer: &mut BytesMut, limits: Limits) -> Result<Option<Head>, Refused> {
     let parsed = if limits.fields <= FIELDS {
         parse(buffer, limits.bytes, &mut [const { MaybeUninit::uninit() }; FIELDS][..limits.fields])
     } else {
         parse(buffer, limits.bytes, &mut vec![MaybeUninit::uninit(); limits.fields.min(MAX_FIELDS)])
     };
-    let Some(Parsed { end, method, target, version, fields }) = parsed? else { return Ok(None) };
-    let bytes = buffer.split_to(end).freeze();
-    let headers = fields.read(&bytes, ADDED_FIELDS).map_err(|_| Refused::Malformed)?;
-    let uri = Uri::from_maybe_shared(bytes.slice(target.clone())).map_err(|_| Refused::Malformed)?;
-    if has_fragment(&bytes[target], &uri) {
-        return Err(Refused::Malformed);
+    let Some(parsed) = parsed? else { return Ok(None) };
+    let bytes = buffer.split_to(parsed.end).freeze();
+    let head = parsed.read(&bytes);
+    if head.is_err() {
+        let rest = std::mem::replace(buffer, BytesMut::from(&bytes[..]));
+        buffer.extend_from_slice(&rest);
     }
-    let known = Known::of(&headers);
-    let framing = framing(version, &headers, known)?;
-    let keeps_alive = keeps_alive(version, &headers, known);
-    let mut request = Request::new(());
-    (*request.method_mut(), *request.uri_mut()) = (method, uri);
-    (*request.version_mut(), *request.headers_mut()) = (version, headers);
-    *request.extensions_mut() = recycle::extensions();
-    Ok(Some(Head { request, known, framing, keeps_alive }))
+    head.map(Some)
+}
+
+/// True when these are bytes of a request for a head alone, and an answer to it has no content, whatever else is wrong with it.
+pub(super) fn is_of_head(received: &[u8]) -> bool {
+    received.trim_ascii_start().starts_with(b"HEAD ")
 }
 
 /// What a head is, while its bytes are still where they came.
@@ -99,6 +98,26 @@ struct Parsed {
     target: Range<usize>,
     version: Version,
     fields: Fields,
+}
+
+impl Parsed {
+    #[inline]
+    fn read(self, bytes: &Bytes) -> Result<Head, Refused> {
+        let Self { method, target, version, fields, .. } = self;
+        let headers = fields.read(bytes, ADDED_FIELDS).map_err(|_| Refused::Malformed)?;
+        let uri = Uri::from_maybe_shared(bytes.slice(target.clone())).map_err(|_| Refused::Malformed)?;
+        if has_fragment(&bytes[target], &uri) {
+            return Err(Refused::Malformed);
+        }
+        let known = Known::of(&headers);
+        let framing = framing(version, &headers, known)?;
+        let keeps_alive = keeps_alive(version, &headers, known);
+        let mut request = Request::new(());
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        (*request.version_mut(), *request.headers_mut()) = (version, headers);
+        *request.extensions_mut() = recycle::extensions();
+        Ok(Head { request, known, framing, keeps_alive })
+    }
 }
 
 fn parse<'b>(
