@@ -124,6 +124,6 @@ impl Exchange {
 }
 
 /// 100 and its like come before the answer; a 101 is one.
-fn is_interim(status: StatusCode) -> bool {
+pub(super) fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }

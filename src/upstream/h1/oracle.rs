@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::exchange::is_interim;
 use super::framing::framing;
 use super::head::read_head;
 use crate::h1::decode::Decoder;
@@ -28,10 +29,14 @@ fn ours(wire: &[u8]) -> Read {
     let mut buffer = BytesMut::from(wire);
     let head = loop {
         let head = read_head(&mut buffer).ok()??;
-        if !head.status.is_informational() {
+        if !is_interim(head.status) {
             break head;
         }
     };
+    // What follows it is no content.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Some((head.status, sorted(&head.headers), Bytes::new()));
+    }
     let mut decoder =
         Decoder::new(framing(head.version, head.status, &head.headers, Known::of(&head.headers), false).ok()?);
     let mut content = BytesMut::new();
@@ -72,6 +77,7 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
         "HTTP/1.1 404\r\n",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n",
         "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n",
         "HTTP/1.1 600 Odd\r\n",
         "HTTP/2 200\r\n",
         "http/1.1 200 OK\r\n",
