@@ -55,7 +55,8 @@
 //! - The host is that of an absolute target (`:authority` in HTTP/2), else `Host`: without its port, in any case, and without
 //!   the dot that may end it. The parts of a wildcard are whole labels.
 //! - The path as it is, byte for byte. [`StrictLayer`](crate::strict::StrictLayer) gives it the one form in which it can be
-//!   compared; without that in front, `/api` and `/%61pi` are two paths. The `*` of OPTIONS is no path and has no route.
+//!   compared; without that in front, `/api` and `/%61pi` are two paths. The `*` of OPTIONS is no path and has no route: the
+//!   router answers it with a 204, as a server that is there (RFC 9110 section 9.3.7).
 //! - A header field by its whole value; of one that was sent in several lines, one has to be equal.
 //!
 //! The cost of a choice grows with the length of the request's path and host, as far as some route goes along with them,

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::ALLOW;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use super::pattern::Route;
@@ -68,6 +68,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let index = match self.settings.table.choose(Head::of(&request)) {
             Choice::Route(index) => index,
+            Choice::NotFound if asks_the_server(&request) => {
+                let mut answer = Response::new(Bytes::new());
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                return InnerOrOwn::own(answer);
+            }
             Choice::NotFound => return InnerOrOwn::own(self.refusal(&request, Reason::RouteNotFound)),
             Choice::MethodNotAllowed(allowed) => {
                 let allowed = allow(&allowed);
@@ -89,6 +94,11 @@ where
         let (_, service) = self.last.insert((index, service));
         InnerOrOwn::inner(Oneshot::start(service, request))
     }
+}
+
+/// `OPTIONS *` is for the server and none of its resources, of which none can be missing (RFC 9110 section 9.3.7).
+fn asks_the_server<B>(request: &Request<B>) -> bool {
+    request.method() == Method::OPTIONS && request.uri().path() == "*"
 }
 
 /// The value of `Allow` (RFC 9110 section 10.2.1).

@@ -241,6 +241,9 @@ async fn a_router_calls_the_service_of_the_route_and_says_which_it_was() {
         assert!(body.starts_with(said.as_bytes()), "{body:?}");
     }
     assert_eq!(send("GET", "/c").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(send("OPTIONS", "/c").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(send("OPTIONS", "*").await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(send("GET", "*").await.status(), StatusCode::NOT_FOUND);
     let refused = send("PUT", "/b").await;
     assert_eq!(
         (refused.status(), &refused.headers()[ALLOW]),
