@@ -12,7 +12,7 @@ use futures_util::stream;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Empty};
-use support::{OriginConnection, PATIENCE, RawOrigin};
+use support::{Nobody, OriginConnection, PATIENCE, RawOrigin, turns};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -193,11 +193,8 @@ async fn a_server_that_comes_later_is_asked_whether_it_is_well() {
     let upstream = Upstream::new([well.url()]).unwrap();
     let check = HealthCheck::tcp().interval(Duration::from_millis(10)).unhealthy_after(1);
     upstream.start_health_checks(&check, &Handle::current());
-    let nobody = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
-    upstream.set_server(&nobody, 1).unwrap();
+    let nobody = Nobody::new();
+    upstream.set_server(&nobody.url(), 1).unwrap();
     until(|| !upstream.servers()[1].passes_checks()).await;
     assert_eq!(who(&Client::new(upstream)).await, are(&["well"]));
 }
@@ -319,6 +316,6 @@ async fn a_connection_whose_other_half_was_closed_while_idle_is_not_used_again()
     for expected in 1..=3 {
         assert_eq!(ask(&client, None).await.unwrap().0, "x");
         assert_eq!(connections.load(Ordering::SeqCst), expected);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        turns().await;
     }
 }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,6 +16,7 @@ use tower_gateway::strict::StrictLayer;
 
 mod support;
 
+use support::PATIENCE;
 use support::frames::{
     ACK, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, End, FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR, HEADERS, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, RST_STREAM, RawClient, SETTINGS, WINDOW_UPDATE,
@@ -340,22 +341,20 @@ fn requests_that_are_reset_at_once_end_the_connection() {
 
 #[test]
 fn requests_that_are_reset_once_they_have_begun_end_the_connection_too() {
-    let (_server, address, seen) = start();
+    let (server, address, seen) = start();
     let mut client = RawClient::connect(address);
     let mut begun = 0;
-    for stream in (1..2_000).step_by(2) {
-        let before = seen.load(Ordering::SeqCst);
+    'flood: for stream in (1..2_000).step_by(2) {
+        let (before, end) = (seen.load(Ordering::SeqCst), Instant::now() + PATIENCE);
         client.request(stream, &get("/wait"));
-        for _ in 0..200 {
-            if seen.load(Ordering::SeqCst) != before {
-                begun += 1;
-                break;
+        while seen.load(Ordering::SeqCst) == before {
+            if begun > 0 && server.stats().open == 0 {
+                break 'flood;
             }
+            assert!(Instant::now() < end, "it neither begins nor ends");
             std::thread::sleep(Duration::from_millis(1));
         }
-        if seen.load(Ordering::SeqCst) == before {
-            break;
-        }
+        begun += 1;
         client.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
     }
     assert_eq!(client.closed(), Some(ENHANCE_YOUR_CALM));

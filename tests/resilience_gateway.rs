@@ -200,7 +200,7 @@ async fn a_hash_keeps_a_tenant_at_its_server() {
     let [one, two] = two().await;
     let gateway = gateway(&[&one, &two], "balance = \"hash:header:x-tenant\"");
     let mut homes = [0, 0];
-    for tenant in 0..16 {
+    for tenant in 0..40 {
         for _ in 0..3 {
             assert_eq!(status(&request(&gateway, "GET", &format!("X-Tenant: {tenant}\r\n"), "")), "200");
         }

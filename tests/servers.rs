@@ -253,7 +253,7 @@ async fn requests_with_the_same_key_go_to_the_same_server() {
     {
         let client = Client::new(of(&[&one, &two, &three]).balance(Balance::Hash(by)).build().unwrap());
         let mut homes = 0;
-        for tenant in 0..20 {
+        for tenant in 0..60 {
             let value = if field == "cookie" { format!("a=b; sid={tenant}") } else { tenant.to_string() };
             for _ in 0..3 {
                 let mut request = get();

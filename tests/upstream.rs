@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
-use support::{Nobody, OriginConnection, PATIENCE, RawOrigin, field};
+use support::{Nobody, OriginConnection, PATIENCE, RawOrigin, field, turns};
 use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_gateway::proxy::ProxyService;
@@ -78,10 +78,8 @@ async fn a_connection_that_the_origin_closed_while_idle_is_replaced() {
     let client = Client::new(builder(&origin).build().unwrap());
     for expected in ["1", "2", "3"] {
         assert_eq!(answered(&client).await, expected);
-        // The end of the connection reaches the client's task, which has its turn more than once however late it is.
-        for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        // The end of the connection reaches the client's task.
+        turns().await;
     }
 }
 

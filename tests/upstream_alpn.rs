@@ -137,7 +137,7 @@ fn acceptor(own: &Pair, protocols: &[&str]) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Says what was spoken, and how long the body was; `/slow` takes a moment; an upgrade is an echo.
+/// Says what was spoken, and how long the body was; `/slow` and `/slower` take a moment; an upgrade is an echo.
 async fn answer(mut request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<Full<Bytes>>, h2::Error> {
     let version = request.version();
     if version == Version::HTTP_2 && seen.requires_http1.load(SeqCst) {
@@ -157,8 +157,10 @@ async fn answer(mut request: Request<Incoming>, seen: Arc<Seen>) -> Result<Respo
         let answer = answer.header(CONNECTION, "upgrade").header(UPGRADE, "websocket");
         return Ok(answer.body(Full::default()).unwrap());
     }
-    if request.uri().path() == "/slow" {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+    match request.uri().path() {
+        "/slow" => tokio::time::sleep(Duration::from_millis(30)).await,
+        "/slower" => tokio::time::sleep(Duration::from_secs(2)).await,
+        _ => {}
     }
     let length = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
     Ok(Response::new(Full::from(format!("{version:?} {length}"))))
@@ -246,9 +248,15 @@ async fn a_server_that_changes_its_mind_is_followed_and_no_request_fails() {
 async fn connections_of_both_kinds_to_one_server_are_used_side_by_side() {
     let origin = Origin::agreeing_to(&["http/1.1"]).await;
     let client = origin.client();
-    let slow = get(&client, "/slow");
+    let slow = get(&client, "/slower");
     let other = async {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        // The first one is at work over what was agreed on with it.
+        let asked = async {
+            while origin.handshakes() < 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.expect("it does not begin");
         origin.agrees_to(&["h2"]);
         get(&client, "/slow").await
     };

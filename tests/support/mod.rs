@@ -18,6 +18,14 @@ use tokio::sync::mpsc;
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Lets the other tasks of this thread have several turns, in which they learn of what happens to their connections. However
+/// busy the machine, it is as many.
+pub async fn turns() {
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// An address where nobody listens, and which nobody else is given as long as this is there.
 pub struct Nobody {
     pub address: SocketAddr,
