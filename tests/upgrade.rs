@@ -489,6 +489,12 @@ async fn no_other_protocol_is_asked_for() {
         request("GET / HTTP/1.1", "Connection: upgrade"),
         request("GET / HTTP/1.1", "Connection: upgrade\r\nUpgrade: websocket, h2c"),
         request("GET / HTTP/1.1", "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c"),
+        request("GET / HTTP/1.1", "Connection: upgrade\r\nUpgrade: websocket"),
+        request(
+            "GET / HTTP/1.1",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        ),
         request("GET / HTTP/1.0", "Connection: upgrade\r\nUpgrade: websocket"),
         request("POST / HTTP/1.1", "Connection: upgrade\r\nUpgrade: websocket"),
         request("GET / HTTP/1.1", "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2") + "ok",

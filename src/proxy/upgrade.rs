@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, TE};
-use http::{HeaderValue, Method, Response, request};
+use http::{HeaderValue, Method, Response, Version, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Handle;
@@ -18,9 +18,9 @@ use crate::upgraded::{Io, Opening, Switching, Upgraded, name_websocket, names_we
 
 /// What a request asks for that asks for WebSocket, to be kept until the origin has agreed. `None` for all other requests, whose
 /// `Upgrade` is removed with the rest of what concerns one hop: so is that of a request whose server could not switch, such as
-/// HTTP/1.0, and of one with a body, which would have to end first.
+/// HTTP/1.0, of one with a body, which would have to end first, and of one whose key is not there once.
 pub(super) fn asked_for(parts: &mut request::Parts, has_body: bool) -> Option<Box<Asked>> {
-    if !names_websocket(&parts.headers) || parts.method != Method::GET || has_body {
+    if !names_websocket(&parts.headers) || parts.method != Method::GET || has_body || !has_one_key(parts) {
         return None;
     }
     let client = match parts.extensions.remove::<Switching>() {
@@ -28,6 +28,13 @@ pub(super) fn asked_for(parts: &mut request::Parts, has_body: bool) -> Option<Bo
         None => ClientSide::Switching(parts.extensions.remove::<OnUpgrade>()?),
     };
     Some(Box::new(Asked { client, accept: String::new(), drain: parts.extensions.remove() }))
+}
+
+/// RFC 6455 section 11.3.1: of several keys one would be answered, and which, two origins may see in two ways. Over HTTP/2
+/// there need be none (RFC 8441 section 5).
+fn has_one_key(parts: &request::Parts) -> bool {
+    let keys = parts.headers.get_all(SEC_WEBSOCKET_KEY).iter().count();
+    keys == 1 || (keys == 0 && parts.version == Version::HTTP_2)
 }
 
 /// A handshake whose answer has not come.
