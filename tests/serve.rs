@@ -235,7 +235,8 @@ impl Client {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            assert_eq!(self.0.read(&mut byte).unwrap(), 1, "closed after {:?}", String::from_utf8_lossy(&head));
+            let read = self.0.read_exact(&mut byte);
+            assert!(read.is_ok(), "{read:?} after {:?}", String::from_utf8_lossy(&head));
             head.push(byte[0]);
         }
         String::from_utf8(head).unwrap().to_lowercase()
