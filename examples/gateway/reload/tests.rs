@@ -52,7 +52,7 @@ fn a_hundred_reloads_under_load_leave_no_task_behind() {
     let running = Arc::new(Running::new(&loaded, (Assembly::worker, Assembly::redirect)).unwrap());
     let workers = running.clone();
     let listeners = running.listeners(&loaded.config);
-    let server = layers::server(&loaded.config.server, listeners).unwrap().start(move |_| workers.worker()).unwrap();
+    let server = layers::server(&loaded.config, listeners).unwrap().start(move |_| workers.worker()).unwrap();
     let address = server.local_addrs()[0];
 
     let tasks = || {
