@@ -13,6 +13,8 @@ pub use self::facts::{ClientIp, Connection, RequestId, RouteName};
 pub(crate) use self::interim::InterimQueue;
 pub use self::interim::InterimSink;
 
+#[cfg(feature = "rate-limit")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::Extensions;
@@ -46,6 +48,9 @@ struct Slots {
     facts: Facts,
     /// Not for forks, as the facts are.
     interim_sink: OnceLock<InterimSink>,
+    /// Not for forks either, whose answers go elsewhere.
+    #[cfg(feature = "rate-limit")]
+    tells_of_limits: AtomicBool,
     outcomes: Mutex<Outcomes>,
 }
 
@@ -67,8 +72,6 @@ struct Outcomes {
     upstream_server: Option<Arc<str>>,
     upstream_error: Option<UpstreamError>,
     tries: u32,
-    /// What remains of the tightest quota that an answer has told the client of.
-    reported_quota: Option<u64>,
     cache: Option<CacheOutcome>,
     /// Where the tries went whose answers were discarded.
     discarded: Vec<Arc<str>>,
@@ -239,12 +242,16 @@ impl RequestContext {
         self.outcomes().upstream_error = Some(error);
     }
 
-    /// Notes that the client is told that `remaining` is left of a quota. What it was told of a tighter one, if so.
-    pub(crate) fn report_quota(&self, remaining: u64) -> Option<u64> {
-        let mut outcomes = self.outcomes();
-        let before = outcomes.reported_quota;
-        outcomes.reported_quota = Some(before.map_or(remaining, |before| before.min(remaining)));
-        before
+    /// Notes that a layer tells the client of its limits. True when another one, further out, does as well, and is to know what
+    /// this one has told.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn tells_of_limits(&self) -> bool {
+        // All of them are on the way of one request: nobody else writes it meanwhile.
+        let another = self.0.tells_of_limits.load(Ordering::Relaxed);
+        if !another {
+            self.0.tells_of_limits.store(true, Ordering::Relaxed);
+        }
+        another
     }
 
     /// What a cache did with the request, where it passed one.
@@ -262,7 +269,6 @@ impl RequestContext {
         let mut outcomes = self.outcomes();
         outcomes.rejection = None;
         outcomes.upstream_error = None;
-        outcomes.reported_quota = None;
         if let Some(server) = outcomes.upstream_server.clone()
             && !outcomes.discarded.contains(&server)
         {

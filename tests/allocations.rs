@@ -76,8 +76,11 @@ fn a_key_that_is_known_is_counted_without_an_allocation() {
 
     let limit = || RateLimitLayer::per_minute(100);
     assert_eq!(allocations(ClientIpLayer::new().layer(limit().headers(RateLimitHeaders::none()).layer(Answer))), 0);
-    // What is written of five fields, and the two tables of an answer that has none yet.
-    assert_eq!(allocations(ClientIpLayer::new().layer(limit().layer(Answer))), 3);
+    // How things stand, and the two tables of an answer that has no field yet. A date that the thread has not written before is
+    // two more, once a second.
+    let fields = || allocations(ClientIpLayer::new().layer(limit().layer(Answer)));
+    let counted: Vec<_> = (0..10).map(|_| fields()).collect();
+    assert!(counted.contains(&3) && counted.iter().all(|count| [3, 5].contains(count)), "{counted:?}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ where
                     let mut response = ready!(call.poll(cx))?;
                     let Some(after) = after.take() else { return Poll::Ready(Ok(response.map(ResponseBody::inner))) };
                     let Some(settled) = after.settle(&response) else {
-                        after.report(&mut response);
+                        after.tell(&mut response);
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                     };
                     this.state.set(State::Settling { settled, response: Some(response), after: Some(after) });
@@ -115,9 +115,9 @@ where
                     let mut response = response.take().expect("polled after it had completed");
                     if let Some(after) = after {
                         if let Ok(decision) = settled {
-                            after.settled(decision);
+                            after.settled(&decision);
                         }
-                        after.report(&mut response);
+                        after.tell(&mut response);
                     }
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }

@@ -1,30 +1,19 @@
 //! What clients are told of their limits.
 
 mod fields;
-mod told;
+mod numbers;
+mod terms;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
 
-pub(super) use self::fields::Fields;
-use self::fields::Says;
-use self::told::Told;
-use super::{Decision, Quota};
-
-static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-static LEGACY: [HeaderName; 3] = [
-    HeaderName::from_static("x-ratelimit-limit"),
-    HeaderName::from_static("x-ratelimit-remaining"),
-    HeaderName::from_static("x-ratelimit-reset"),
-];
-static OLDER: [HeaderName; 3] = [
-    HeaderName::from_static("ratelimit-limit"),
-    HeaderName::from_static("ratelimit-remaining"),
-    HeaderName::from_static("ratelimit-reset"),
-];
+use self::fields::{Blank, Field};
+pub(super) use self::terms::Terms;
+use super::Decision;
+use crate::Clock;
 
 /// Which header fields answers carry.
 ///
@@ -70,105 +59,95 @@ impl RateLimitHeaders {
         Self { older_draft, ..self }
     }
 
-    pub(super) const fn needs_the_date(self) -> bool {
-        self.legacy
-    }
-
     pub(super) const fn is_none(self) -> bool {
         !self.ietf && !self.legacy && !self.older_draft
     }
 }
 
-/// A quota as it is told: what does not change from request to request is written once.
-#[derive(Debug)]
-pub(super) struct Terms {
-    pub(super) quota: Quota,
-    /// The name as a string of structured fields (RFC 9651 section 3.3.3), with its quotes, and what comes behind it.
-    state: Box<str>,
-    policy: HeaderValue,
-    limit: HeaderValue,
-}
-
-impl Terms {
-    pub(super) fn new(name: &str, quota: Quota) -> Self {
-        let name = quoted(name);
-        let policy = format!("{name};q={};w={}", quota.limit(), seconds(quota.window()).max(1));
-        Self {
-            quota,
-            policy: value(policy),
-            limit: HeaderValue::from(quota.limit()),
-            state: format!("{name};r=").into(),
-        }
-    }
-}
+/// The terms of all that a request is charged, in their order: mostly of one limit.
+pub(super) type AllTerms = SmallVec<[Terms; 1]>;
 
 /// What one answer is told.
-pub(super) struct Report<'a, T> {
-    pub(super) fields: &'a Fields,
-    /// Of all that were charged, in their order.
-    pub(super) terms: &'a [T],
-    pub(super) decision: &'a Decision,
-    /// What remains of the tightest quota that a layer behind this one has reported.
-    pub(super) reported: Option<u64>,
-    pub(super) wall: SystemTime,
+#[derive(Debug)]
+pub(super) struct Report {
+    headers: RateLimitHeaders,
+    terms: AllTerms,
+    /// Which of them is described.
+    tightest: usize,
+    remaining: u64,
+    /// In seconds.
+    resets_in: u64,
+    /// In seconds since 1970.
+    resets_at: u64,
 }
 
-impl<T: AsRef<Terms>> Report<'_, T> {
-    pub(super) fn write(&self, map: &mut HeaderMap) {
-        let Some(tightest) = self.terms.get(self.decision.charge).map(AsRef::as_ref) else { return };
-        let headers = self.fields.headers;
-        let told = self.told(tightest);
-        let value = |says| match says {
-            Says::Policy => self.policy(),
-            Says::State => told.state(),
-            Says::Limit => tightest.limit.clone(),
-            Says::Remaining => told.remaining(),
-            Says::ResetsAt => told.resets_at(),
-            Says::ResetsIn => told.resets_in(),
-        };
-        if map.is_empty() && self.reported.is_none() {
-            return self.fields.write(map, value);
-        }
-        // At once for all: a map grows even where it replaces.
-        map.reserve(headers.fields().count());
-        if self.reported.is_none() {
-            for (name, says) in headers.fields() {
-                map.insert(name, value(says));
-            }
-            return;
-        }
-        // Lists (RFC 9651 section 3.1), to which layers add.
-        if headers.ietf {
-            map.append(&POLICY, value(Says::Policy));
-            map.append(&RATE_LIMIT, value(Says::State));
-        }
-        // Of two layers the tighter quota is reported, too.
-        if self.reported.is_some_and(|reported| reported <= self.decision.remaining) {
-            return;
-        }
-        for (name, says) in headers.of_one() {
-            map.insert(name, value(says));
+impl Report {
+    /// What the decision that was just made says of these terms.
+    pub(super) fn new(headers: RateLimitHeaders, terms: AllTerms, decision: &Decision, clock: &Clock) -> Self {
+        let mut report = Self { headers, terms, tightest: decision.charge, remaining: 0, resets_in: 0, resets_at: 0 };
+        report.update(decision, clock);
+        report
+    }
+
+    /// How things stand by a decision that was made since.
+    pub(super) fn update(&mut self, decision: &Decision, clock: &Clock) {
+        self.remaining = decision.remaining;
+        self.resets_in = seconds(decision.reset_after);
+        // Of what is told, only one kind of field needs the date.
+        if self.headers.legacy {
+            let now = clock.wall_or_a_tick_ahead();
+            let at = now.checked_add(decision.reset_after).unwrap_or(now);
+            self.resets_at = seconds(at.duration_since(UNIX_EPOCH).unwrap_or_default());
         }
     }
 
-    fn told(&self, tightest: &Terms) -> Told {
-        let Decision { remaining, reset_after, .. } = *self.decision;
-        let resets_at = self.fields.headers.needs_the_date().then(|| {
-            let at = self.wall.checked_add(reset_after).unwrap_or(self.wall);
-            seconds(at.duration_since(UNIX_EPOCH).unwrap_or_default())
+    /// What remains of the quota that is described.
+    pub(super) fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Writes the fields. A layer behind may have told of a quota of which so much remains.
+    pub(super) fn write(&self, map: &mut HeaderMap, behind: Option<u64>) {
+        let Some(tightest) = self.terms.get(self.tightest) else { return };
+        let value = |field| match field {
+            Field::Policy => self.policy(),
+            Field::State => tightest.state(self.remaining, self.resets_in),
+            Field::Limit | Field::OlderLimit => numbers::value(tightest.quota.limit()),
+            Field::Remaining | Field::OlderRemaining => numbers::value(self.remaining),
+            Field::Reset => numbers::date(self.resets_at),
+            Field::OlderReset => numbers::value(self.resets_in),
+        };
+        let headers = self.headers;
+        if map.is_empty() {
+            *map = Blank::of(headers).filled(value);
+            return;
+        }
+        // At once for all: a map grows even where it replaces.
+        map.reserve(headers.count());
+        headers.each_list(|name, field| match behind {
+            None => drop(map.insert(name, value(field))),
+            Some(_) => {
+                map.append(name, value(field));
+            }
         });
-        Told::new(&tightest.state, remaining, seconds(reset_after), resets_at)
+        // Of two layers the tighter quota is told.
+        if behind.is_none_or(|behind| self.remaining < behind) {
+            headers.each_of_one(|name, field| drop(map.insert(name, value(field))));
+        }
     }
 
     fn policy(&self) -> HeaderValue {
-        match self.terms {
-            [only] => only.as_ref().policy.clone(),
-            several => {
-                let items: Vec<_> =
-                    several.iter().map(|terms| terms.as_ref().policy.to_str().unwrap_or_default()).collect();
-                value(items.join(", "))
-            }
+        if let [only] = &self.terms[..] {
+            return only.policy().clone();
         }
+        let mut list = Vec::with_capacity(self.terms.iter().map(|terms| terms.policy().len() + 2).sum());
+        for (n, terms) in self.terms.iter().enumerate() {
+            if n > 0 {
+                list.extend_from_slice(b", ");
+            }
+            list.extend_from_slice(terms.policy().as_bytes());
+        }
+        value(list.into())
     }
 }
 
@@ -177,38 +156,25 @@ fn seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
-/// Only visible ASCII and spaces can be in such a string; what is not becomes `_`.
-fn quoted(name: &str) -> Box<str> {
-    let mut quoted = String::with_capacity(name.len() + 2);
-    quoted.push('"');
-    for char in name.chars() {
-        match char {
-            '"' | '\\' => quoted.extend(['\\', char]),
-            ' '..='~' => quoted.push(char),
-            _ => quoted.push('_'),
-        }
-    }
-    quoted.push('"');
-    quoted.into()
-}
-
 /// Of visible ASCII.
-fn value(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::rate_limit::Quota;
 
     fn written(headers: RateLimitHeaders, reported: Option<u64>, map: HeaderMap) -> Vec<String> {
         let terms = [Quota::per_second(10), Quota::per_hour(1000)];
-        let terms = [Arc::new(Terms::new("burst", terms[0])), Arc::new(Terms::new("hour \"of\" é", terms[1]))];
+        let terms = [Terms::new("burst", terms[0]), Terms::new("hour \"of\" é", terms[1])];
+        let (clock, hand) = Clock::manual();
+        let now = clock.wall().duration_since(UNIX_EPOCH).unwrap();
+        hand.step_wall(1_000_500 - i64::try_from(now.as_millis()).unwrap());
         let decision = Decision::admit(7, Duration::from_millis(2_001)).of_charge(1);
-        let wall = UNIX_EPOCH + Duration::from_millis(1_000_500);
         let mut map = map;
-        Report { fields: &Fields::new(headers), terms: &terms, decision: &decision, reported, wall }.write(&mut map);
+        Report::new(headers, terms.into_iter().collect(), &decision, &clock).write(&mut map, reported);
         let mut lines: Vec<_> =
             map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         lines.sort();

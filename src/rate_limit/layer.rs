@@ -6,7 +6,6 @@ use tower_layer::Layer;
 
 use super::digest::Digests;
 use super::handle::{Counters, RateLimitHandle};
-use super::headers::Fields;
 use super::limit::Limit;
 use super::store::memory::MemoryStore;
 use super::{Quota, RateLimit, RateLimitHeaders, Store};
@@ -24,7 +23,7 @@ pub(super) struct Settings<St> {
     pub(super) store: Arc<St>,
     pub(super) counters: Arc<Counters>,
     pub(super) on_store_error: OnStoreError,
-    pub(super) fields: Fields,
+    pub(super) headers: RateLimitHeaders,
     pub(super) retry_jitter: Duration,
     pub(super) clock: Clock,
 }
@@ -105,7 +104,7 @@ impl<St: Store> RateLimitLayer<St> {
                 store: Arc::new(store),
                 counters: Arc::default(),
                 on_store_error: OnStoreError::default(),
-                fields: Fields::new(RateLimitHeaders::default()),
+                headers: RateLimitHeaders::default(),
                 retry_jitter: Duration::ZERO,
                 clock: Clock::system(),
             }),
@@ -122,7 +121,7 @@ impl<St: Store> RateLimitLayer<St> {
     /// Which header fields answers carry. By default those of the IETF's draft, and the legacy ones.
     #[must_use]
     pub fn headers(mut self, headers: RateLimitHeaders) -> Self {
-        Arc::make_mut(&mut self.settings).fields = Fields::new(headers);
+        Arc::make_mut(&mut self.settings).headers = headers;
         self
     }
 
@@ -186,7 +185,7 @@ impl<St> Clone for Settings<St> {
             store: self.store.clone(),
             counters: self.counters.clone(),
             on_store_error: self.on_store_error.clone(),
-            fields: self.fields.clone(),
+            headers: self.headers,
             retry_jitter: self.retry_jitter,
             clock: self.clock.clone(),
         }
@@ -205,7 +204,7 @@ impl<St> fmt::Debug for Settings<St> {
             .field("gate", &self.gate)
             .field("limits", &self.limits.iter().map(|prepared| &prepared.limit).collect::<Vec<_>>())
             .field("on_store_error", &self.on_store_error)
-            .field("headers", &self.fields.headers)
+            .field("headers", &self.headers)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,5 @@
 //! A limit: who is counted, how much each may use, and what a request uses.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -28,8 +27,8 @@ pub struct Limit {
     name: Arc<str>,
     key: Key,
     missing: MissingKey,
-    terms: Arc<Terms>,
-    plans: HashMap<Box<str>, Arc<Terms>>,
+    terms: Terms,
+    plans: HashMap<Box<str>, Terms>,
     own_limits: bool,
     resolve: Option<Resolve>,
     cost: Cost,
@@ -80,7 +79,7 @@ impl Limit {
     pub fn new(name: impl Into<Arc<str>>, quota: Quota) -> Self {
         let name = name.into();
         Self {
-            terms: Arc::new(Terms::new(&name, quota)),
+            terms: Terms::new(&name, quota),
             name,
             key: Key::client_ip(),
             missing: MissingKey::default(),
@@ -109,7 +108,7 @@ impl Limit {
     /// Another quota for identities on this plan.
     #[must_use]
     pub fn plan(mut self, plan: impl Into<Box<str>>, quota: Quota) -> Self {
-        self.plans.insert(plan.into(), Arc::new(Terms::new(&self.name, quota)));
+        self.plans.insert(plan.into(), Terms::new(&self.name, quota));
         self
     }
 
@@ -172,7 +171,7 @@ impl Limit {
     }
 
     /// What the request is charged, and the terms on which. None when its key is missing.
-    pub(super) fn charge(&self, digests: &Digests, head: &Head<'_>) -> Option<(Charge, Cow<'_, Arc<Terms>>)> {
+    pub(super) fn charge(&self, digests: &Digests, head: &Head<'_>) -> Option<(Charge, Terms)> {
         let key = self.key.digest(digests, head)?;
         let terms = self.terms_for(head);
         let cost = match &self.cost {
@@ -182,18 +181,18 @@ impl Limit {
         Some((Charge { key, quota: terms.quota, cost }, terms))
     }
 
-    fn terms_for(&self, head: &Head<'_>) -> Cow<'_, Arc<Terms>> {
+    fn terms_for(&self, head: &Head<'_>) -> Terms {
         if let Some(identity) = head.context().and_then(RequestContext::identity) {
             if let Some(limit) = identity.limit().filter(|_| self.own_limits) {
-                return Cow::Owned(Arc::new(Terms::new(&self.name, self.terms.quota.nearest_limit(limit))));
+                return self.terms.with_quota(self.terms.quota.nearest_limit(limit));
             }
             if let Some(terms) = identity.plan().and_then(|plan| self.plans.get(plan)) {
-                return Cow::Borrowed(terms);
+                return terms.clone();
             }
         }
         match self.resolve.as_ref().and_then(|resolve| resolve(head)) {
-            Some(quota) => Cow::Owned(Arc::new(Terms::new(&self.name, quota))),
-            None => Cow::Borrowed(&self.terms),
+            Some(quota) => self.terms.with_quota(quota),
+            None => self.terms.clone(),
         }
     }
 }

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use tower_service::Service;
 
 use super::future::RateLimitFuture;
-use super::headers::{Report, Terms};
+use super::headers::{AllTerms, Report, Terms};
 use super::layer::{OnStoreError, Settings};
 use super::limit::{AnswerHead, MissingKey};
 use super::{Charge, Charges, Decision, Store};
@@ -26,20 +25,33 @@ pub struct RateLimit<S, St = super::MemoryStore> {
 /// What a request is charged, by which limits, and on which terms.
 pub(super) struct Bill {
     pub(super) charges: Charges,
-    terms: SmallVec<[Arc<Terms>; 2]>,
+    terms: AllTerms,
     /// Where each charge comes from among the layer's limits.
     limits: SmallVec<[u8; 8]>,
 }
 
 /// What is still to be done when the answer is there.
 pub(super) struct After<St> {
-    settings: Arc<Settings<St>>,
-    decision: Decision,
-    terms: SmallVec<[Arc<Terms>; 2]>,
-    context: Option<RequestContext>,
+    /// None where nothing is told.
+    telling: Option<Telling>,
     /// Only where the answer has a price.
-    bill: Option<Box<Bill>>,
+    settlement: Option<Box<Settlement<St>>>,
 }
+
+struct Telling {
+    report: Report,
+    /// Whether a layer further out tells of limits as well.
+    is_heard: bool,
+}
+
+struct Settlement<St> {
+    settings: Arc<Settings<St>>,
+    bill: Bill,
+}
+
+/// What an answer says of a layer that it has passed, for those further out: how much remains of what its client is told of.
+#[derive(Clone, Copy)]
+struct Told(u64);
 
 /// A request that its limits have looked at.
 enum Judged {
@@ -71,17 +83,11 @@ where
         // The quick way of nearly all requests.
         if let Some((charge, terms, decision)) = settings.ask_the_only_limit(&request) {
             if !decision.admitted {
-                let bill =
-                    Bill { charges: smallvec![charge], terms: smallvec![terms.into_owned()], limits: smallvec![0] };
+                let bill = Bill { charges: smallvec![charge], terms: smallvec![terms], limits: smallvec![0] };
                 return settings.clone().admit(decision, bill, &mut self.inner, request);
             }
-            let after = (!settings.fields.headers.is_none()).then(|| After {
-                decision,
-                context: request.extensions().get::<RequestContext>().cloned(),
-                terms: smallvec![terms.into_owned()],
-                bill: None,
-                settings: settings.clone(),
-            });
+            let telling = settings.tell(&decision, || smallvec![terms], Head::of(&request));
+            let after = telling.map(|telling| After { telling: Some(telling), settlement: None });
             return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), after);
         }
         let bill = match settings.bill(&request) {
@@ -103,7 +109,7 @@ where
 
 impl<St: Store> Settings<St> {
     /// What the limit says where there is one, which is answered at once, and whose price is known before.
-    fn ask_the_only_limit<B>(&self, request: &Request<B>) -> Option<(Charge, Cow<'_, Arc<Terms>>, Decision)> {
+    fn ask_the_only_limit<B>(&self, request: &Request<B>) -> Option<(Charge, Terms, Decision)> {
         let [only] = &self.limits[..] else { return None };
         if only.limit.is_priced() {
             return None;
@@ -115,13 +121,13 @@ impl<St: Store> Settings<St> {
 
     /// What the request is charged, or the refusal of one that has no key.
     fn bill<B>(&self, request: &Request<B>) -> Result<Bill, Box<Response<Bytes>>> {
-        let mut bill = Bill { charges: Charges::new(), terms: SmallVec::new(), limits: SmallVec::new() };
+        let mut bill = Bill { charges: Charges::new(), terms: AllTerms::new(), limits: SmallVec::new() };
         let head = Head::of(request);
         for (n, prepared) in self.limits.iter().enumerate() {
             match prepared.limit.charge(&prepared.digests, &head) {
                 Some((charge, terms)) => {
                     bill.charges.push(charge);
-                    bill.terms.push(terms.into_owned());
+                    bill.terms.push(terms);
                     bill.limits.push(u8::try_from(n).unwrap_or(u8::MAX));
                 }
                 None => {
@@ -156,13 +162,13 @@ impl<St: Store> Settings<St> {
             Judged::Passes => RateLimitFuture::calling(Oneshot::start(inner, request), None),
             Judged::Counted(decision) => {
                 let priced = self.is_priced(&bill);
-                let after = (priced || !self.fields.headers.is_none()).then(|| After {
-                    decision,
-                    context: request.extensions().get::<RequestContext>().cloned(),
-                    terms: if priced { bill.terms.clone() } else { std::mem::take(&mut bill.terms) },
-                    bill: priced.then(|| Box::new(bill)),
-                    settings: self,
-                });
+                let head = Head::of(&request);
+                let telling = match priced {
+                    true => self.tell(&decision, || bill.terms.clone(), head),
+                    false => self.tell(&decision, || std::mem::take(&mut bill.terms), head),
+                };
+                let settlement = priced.then(|| Box::new(Settlement { settings: self, bill }));
+                let after = (telling.is_some() || priced).then_some(After { telling, settlement });
                 RateLimitFuture::calling(Oneshot::start(inner, request), after)
             }
         }
@@ -207,8 +213,8 @@ impl<St: Store> Settings<St> {
         let counter = if self.gate.dry_run { &self.counters.would_refuse } else { &self.counters.refused };
         counter.fetch_add(1, Ordering::Relaxed);
         let Some(mut refusal) = self.gate.refuse(head, self.rejection(&decision, bill)) else { return Judged::Passes };
-        if !self.fields.headers.is_none() {
-            self.report(&decision, &bill.terms, head.context(), &mut refusal);
+        if let Some(telling) = self.tell(&decision, || bill.terms.clone(), head) {
+            telling.write(&mut refusal);
         }
         Judged::Refused(refusal)
     }
@@ -226,17 +232,13 @@ impl<St: Store> Settings<St> {
         rejection.detail(format!("the quota {name} of {} is used up", terms.quota)).violated_policy(name.clone())
     }
 
-    fn report<T: AsRef<Terms>, R>(
-        &self,
-        decision: &Decision,
-        terms: &[T],
-        context: Option<&RequestContext>,
-        response: &mut Response<R>,
-    ) {
-        let reported = context.and_then(|context| context.report_quota(decision.remaining));
-        // Of what is reported, only one kind of field needs the date.
-        let wall = if self.fields.headers.needs_the_date() { self.clock.wall() } else { std::time::UNIX_EPOCH };
-        Report { fields: &self.fields, terms, decision, reported, wall }.write(response.headers_mut());
+    /// What the answer to this request will say, if it says anything.
+    fn tell(&self, decision: &Decision, terms: impl FnOnce() -> AllTerms, head: Head<'_>) -> Option<Telling> {
+        if self.headers.is_none() {
+            return None;
+        }
+        let is_heard = head.context().is_some_and(RequestContext::tells_of_limits);
+        Some(Telling { report: Report::new(self.headers, terms(), decision, &self.clock), is_heard })
     }
 
     fn is_priced(&self, bill: &Bill) -> bool {
@@ -247,11 +249,11 @@ impl<St: Store> Settings<St> {
 impl<St: Store> After<St> {
     /// Corrects what was charged by what the answer says that it was. None when it was right.
     pub(super) fn settle<R>(&self, response: &Response<R>) -> Option<St::Future> {
-        let bill = self.bill.as_ref()?;
+        let Settlement { settings, bill } = &**self.settlement.as_ref()?;
         let answer = AnswerHead::of(response);
         let (mut more, mut less) = (Charges::new(), Charges::new());
         for (charge, &limit) in bill.charges.iter().zip(&bill.limits) {
-            let Some(price) = self.settings.limits[usize::from(limit)].limit.price_of(&answer) else { continue };
+            let Some(price) = settings.limits[usize::from(limit)].limit.price_of(&answer) else { continue };
             match price.checked_sub(charge.cost) {
                 Some(0) => {}
                 Some(owed) => more.push(charge.cost(owed)),
@@ -260,21 +262,35 @@ impl<St: Store> After<St> {
         }
         match (more.is_empty(), less.is_empty()) {
             (true, true) => None,
-            (true, false) => Some(self.settings.store.refund(&less)),
+            (true, false) => Some(settings.store.refund(&less)),
             // Where several limits disagree, what is owed goes first: what is given back late harms nobody.
-            (false, _) => Some(self.settings.store.debit(&more)),
+            (false, _) => Some(settings.store.debit(&more)),
         }
     }
 
     /// How things stand since the correction.
-    pub(super) fn settled(&mut self, decision: Decision) {
-        self.decision.remaining = decision.remaining;
-        self.decision.reset_after = decision.reset_after;
+    pub(super) fn settled(&mut self, decision: &Decision) {
+        if let (Some(telling), Some(settlement)) = (&mut self.telling, &self.settlement) {
+            telling.report.update(decision, &settlement.settings.clock);
+        }
     }
 
-    pub(super) fn report<R>(&self, response: &mut Response<R>) {
-        if !self.settings.fields.headers.is_none() {
-            self.settings.report(&self.decision, &self.terms, self.context.as_ref(), response);
+    pub(super) fn tell<R>(&self, response: &mut Response<R>) {
+        if let Some(telling) = &self.telling {
+            telling.write(response);
+        }
+    }
+}
+
+impl Telling {
+    fn write<R>(&self, response: &mut Response<R>) {
+        let behind = response.extensions().get().map(|Told(remaining)| *remaining);
+        self.report.write(response.headers_mut(), behind);
+        let remaining = self.report.remaining();
+        if self.is_heard {
+            response.extensions_mut().insert(Told(behind.map_or(remaining, |behind| behind.min(remaining))));
+        } else if behind.is_some() {
+            response.extensions_mut().remove::<Told>();
         }
     }
 }

@@ -1,64 +1,104 @@
-//! The fields of one configuration, ready to be copied.
+//! The fields of a configuration, and a map that has them, ready to be copied.
+
+use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{LEGACY, OLDER, POLICY, RATE_LIMIT, RateLimitHeaders};
+use super::RateLimitHeaders;
 
-/// What a field says.
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const LEGACY: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+const OLDER: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
+
+/// One of the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub(super) enum Field {
     Policy,
     State,
     Limit,
     Remaining,
     /// As a date.
-    ResetsAt,
+    Reset,
+    OlderLimit,
+    OlderRemaining,
     /// As a time from now.
-    ResetsIn,
+    OlderReset,
 }
 
-/// Which fields answers carry, and a map that has them.
-///
-/// Most of what it costs to add a field to a map is to hash its name, a byte at a time. An answer that has no field yet takes a
-/// copy of the whole map instead, in which they stand where they belong, and only the values are put in.
-#[derive(Clone, Debug)]
-pub(in crate::rate_limit) struct Fields {
-    pub(in crate::rate_limit) headers: RateLimitHeaders,
-    map: HeaderMap,
-    /// What the fields say, in the map's own order.
-    says: Vec<Says>,
-}
-
-impl Fields {
-    pub(in crate::rate_limit) fn new(headers: RateLimitHeaders) -> Self {
-        let mut map = HeaderMap::new();
-        let fields: Vec<_> = headers.fields().collect();
-        map.extend(fields.iter().map(|(name, _)| ((*name).clone(), HeaderValue::from_static(""))));
-        let says = map.keys().filter_map(|name| fields.iter().find(|(own, _)| *own == name));
-        let says = says.map(|(_, says)| *says).collect();
-        Self { headers, map, says }
+impl RateLimitHeaders {
+    pub(super) fn count(self) -> usize {
+        2 * usize::from(self.ietf) + 3 * usize::from(self.legacy) + 3 * usize::from(self.older_draft)
     }
 
-    /// Writes the fields into a map that is empty.
-    pub(super) fn write(&self, map: &mut HeaderMap, value: impl Fn(Says) -> HeaderValue) {
-        *map = self.map.clone();
-        for (place, says) in map.values_mut().zip(&self.says) {
-            *place = value(*says);
+    /// The fields that are lists (RFC 9651 section 3.1), to which layers add.
+    pub(super) fn each_list(self, mut tell: impl FnMut(HeaderName, Field)) {
+        if self.ietf {
+            tell(POLICY, Field::Policy);
+            tell(RATE_LIMIT, Field::State);
+        }
+    }
+
+    /// Those of which an answer has one of each, whichever layers report.
+    pub(super) fn each_of_one(self, mut tell: impl FnMut(HeaderName, Field)) {
+        if self.legacy {
+            let [limit, remaining, reset] = LEGACY;
+            tell(limit, Field::Limit);
+            tell(remaining, Field::Remaining);
+            tell(reset, Field::Reset);
+        }
+        if self.older_draft {
+            let [limit, remaining, reset] = OLDER;
+            tell(limit, Field::OlderLimit);
+            tell(remaining, Field::OlderRemaining);
+            tell(reset, Field::OlderReset);
         }
     }
 }
 
-impl RateLimitHeaders {
-    /// Which fields these are.
-    pub(super) fn fields(self) -> impl Iterator<Item = (&'static HeaderName, Says)> {
-        let ietf = [(&POLICY, Says::Policy), (&RATE_LIMIT, Says::State)];
-        ietf.into_iter().filter(move |_| self.ietf).chain(self.of_one())
+/// A map that has the fields, and nothing in them.
+///
+/// Most of what it costs to add a field to a map is to hash its name, a byte at a time. An answer that has no field yet takes a
+/// copy of the whole map instead, in which they stand where they belong, and only the values are put in.
+#[derive(Debug)]
+pub(super) struct Blank {
+    map: HeaderMap,
+    /// The fields in the map's own order.
+    fields: Vec<Field>,
+}
+
+impl Blank {
+    /// The one of these fields.
+    pub(super) fn of(headers: RateLimitHeaders) -> &'static Self {
+        static BLANKS: [OnceLock<Blank>; 8] = [const { OnceLock::new() }; 8];
+        let RateLimitHeaders { ietf, legacy, older_draft } = headers;
+        let which = usize::from(ietf) | usize::from(legacy) << 1 | usize::from(older_draft) << 2;
+        BLANKS[which].get_or_init(|| Self::new(headers))
     }
 
-    /// Those of which an answer has one of each, whichever layers report.
-    pub(super) fn of_one(self) -> impl Iterator<Item = (&'static HeaderName, Says)> {
-        let three = |names: &'static [HeaderName; 3], reset| names.iter().zip([Says::Limit, Says::Remaining, reset]);
-        let legacy = three(&LEGACY, Says::ResetsAt).filter(move |_| self.legacy);
-        legacy.chain(three(&OLDER, Says::ResetsIn).filter(move |_| self.older_draft))
+    fn new(headers: RateLimitHeaders) -> Self {
+        let mut fields = Vec::new();
+        headers.each_list(|name, field| fields.push((name, field)));
+        headers.each_of_one(|name, field| fields.push((name, field)));
+        let map: HeaderMap = fields.iter().map(|(name, _)| (name.clone(), HeaderValue::from_static(""))).collect();
+        let fields = map.keys().filter_map(|name| fields.iter().find(|(own, _)| own == name));
+        Self { fields: fields.map(|(_, field)| *field).collect(), map }
+    }
+
+    /// A copy, with these values.
+    pub(super) fn filled(&self, value: impl Fn(Field) -> HeaderValue) -> HeaderMap {
+        let mut map = self.map.clone();
+        for (place, field) in map.values_mut().zip(&self.fields) {
+            *place = value(*field);
+        }
+        map
     }
 }
