@@ -111,6 +111,25 @@ impl Pace {
         }
     }
 
+    /// True when `nanos` are little beside an emission interval, and there is room for more than one: whoever keeps to the rate does
+    /// not notice them.
+    pub(super) fn is_slower_than(&self, nanos: u64) -> bool {
+        self.emission / 10 >= nanos && self.tolerance / 2 >= self.emission
+    }
+
+    /// [`charge`](Self::charge) by a clock that is ahead, by so many nanoseconds at most. None when the exact time is needed to say
+    /// whether there is room.
+    ///
+    /// What is admitted here is by the exact time as well: the debt is larger by no more than what is kept free. And the arrival is
+    /// never earlier than it would be, as it is the later of the old one and a time that is not past.
+    #[inline]
+    pub(super) fn charge_ahead(&self, arrival: u64, now: u64, by: u64, cost: u64) -> Option<(u64, Verdict)> {
+        let now = self.units(now);
+        let after = arrival.saturating_sub(now).saturating_add(self.emission.saturating_mul(cost));
+        let certain = after.saturating_add(self.units(by)) <= self.tolerance;
+        certain.then(|| (now.saturating_add(after), self.verdict(true, after, 0)))
+    }
+
     /// Charges `cost` whether or not there is room for it: what was known too late.
     pub(super) fn debit(&self, arrival: u64, now: u64, cost: u64) -> (u64, Verdict) {
         let now = self.units(now);

@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::super::Quota;
 use super::*;
 
+/// As far as the clock may be ahead, in nanoseconds.
+const TICK: u64 = 10_000_000;
+
 const SECOND: u64 = 1_000_000_000;
 
 fn pace(limit: u64, window: u64, burst: u64) -> Pace {
@@ -224,5 +227,43 @@ proptest! {
             let theirs = matches!(governor.check_n(cost.try_into().unwrap()), Ok(Ok(())));
             prop_assert_eq!(bucket.charge(now, cost.into()).admitted, theirs);
         }
+    }
+}
+
+proptest! {
+    /// Of two that see the same requests, one by a clock that is ahead where that will do.
+    #[test]
+    fn a_clock_that_is_ahead_admits_nothing_that_the_exact_one_would_not(
+        limit in 1_u64..50, burst in 2_u64..20, requests in prop::collection::vec((0_u64..200_000_000, 0_u64..=TICK, 1_u64..3), 1..200),
+    ) {
+        let pace = Pace::new(limit, 10 * limit * TICK, burst).unwrap();
+        prop_assert!(pace.is_slower_than(TICK));
+        let (mut now, mut exact, mut ours) = (0, 0, 0);
+        for (pause, ahead, cost) in requests {
+            now += pause;
+            let (next, verdict) = match pace.charge_ahead(ours, now + ahead, TICK, cost) {
+                Some((next, verdict)) => (Some(next), verdict),
+                None => pace.charge(ours, now, cost),
+            };
+            if verdict.admitted {
+                // The exact one is charged for what was admitted, and has to have room for it.
+                let (charged, of_exact) = pace.charge(exact, now, cost);
+                prop_assert!(of_exact.admitted);
+                exact = charged.unwrap();
+            }
+            ours = next.unwrap_or(ours);
+            prop_assert!(ours >= exact && ours <= exact.max(now) + TICK);
+        }
+    }
+}
+
+#[test]
+fn whoever_keeps_to_the_rate_is_admitted_by_a_clock_that_is_ahead_now_and_then() {
+    let pace = Pace::new(10, 1_000_000_000, 2).unwrap();
+    let mut arrival = 0;
+    for n in 1..1000_u64 {
+        let (now, ahead) = (n * 100_000_000, n * 7_919 % TICK);
+        let next = pace.charge_ahead(arrival, now + ahead, TICK, 1).map(|(next, _)| next);
+        arrival = next.or_else(|| pace.charge(arrival, now, 1).0).expect("it is admitted");
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ManualClock;
-use crate::rate_limit::Digest;
+use crate::rate_limit::{Digest, Quota};
 
 const SECOND: Duration = Duration::from_secs(1);
 
