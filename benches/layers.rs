@@ -67,6 +67,13 @@ fn layers(criterion: &mut Criterion) {
         let silent = RateLimitLayer::per_second(1_000_000_000).headers(RateLimitHeaders::none());
         call(bencher, ClientIpLayer::new().layer(silent.layer(Answer)));
     });
+    for (name, headers) in [
+        ("rate_limit/ietf", RateLimitHeaders::none().ietf(true)),
+        ("rate_limit/legacy", RateLimitHeaders::none().legacy(true)),
+    ] {
+        let some = RateLimitLayer::per_second(1_000_000_000).headers(headers);
+        group.bench_function(name, |bencher| call(bencher, ClientIpLayer::new().layer(some.layer(Answer))));
+    }
     group.bench_function("rate_limit/all_headers", |bencher| {
         let all = RateLimitLayer::per_second(1_000_000_000).headers(RateLimitHeaders::default().older_draft(true));
         call(bencher, ClientIpLayer::new().layer(all.layer(Answer)));
