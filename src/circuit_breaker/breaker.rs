@@ -96,7 +96,8 @@ impl Breaker {
             Outcome::Throttled | Outcome::Ignored if slow => Probed::Failed,
             Outcome::Throttled | Outcome::Ignored => Probed::Nothing,
         };
-        if what == Probed::Succeeded {
+        // A probe that comes back too late has nothing to say of what was counted since.
+        if what == Probed::Succeeded && self.state.snapshot().epoch == epoch {
             // Nobody counts in this state. Should this be the probe that closes it, the window is empty then.
             self.outcomes.clear();
             self.in_a_row.store(0, Ordering::Relaxed);

@@ -254,6 +254,30 @@ fn a_hundred_thousand_random_cancellations_lose_no_place() {
 }
 
 #[test]
+fn a_probe_that_comes_back_too_late_forgets_no_call_that_was_counted_since() {
+    let policy = Policy {
+        failure_rate: Some(Share::percent(100)),
+        min_requests: 2,
+        open_for: Duration::from_millis(1),
+        longest_open: Some(Duration::ZERO),
+        half_open_requests: 2,
+        ..Policy::default()
+    };
+    let (breaker, hand) = breaker(&policy);
+    assert!(call(&breaker, &policy, Outcome::Failure) && call(&breaker, &policy, Outcome::Failure));
+    hand.advance(Duration::from_millis(1));
+    let late = breaker.admit(&policy).0.unwrap();
+    assert!(call(&breaker, &policy, Outcome::Failure), "the other probe, which opens it again");
+    hand.advance(Duration::from_millis(1));
+    assert!(call(&breaker, &policy, Outcome::Success) && call(&breaker, &policy, Outcome::Success));
+    assert!(matches!(breaker.snapshot().phase, Phase::Closed { .. }));
+    assert!(call(&breaker, &policy, Outcome::Failure));
+    breaker.record(&policy, late, Outcome::Success, false);
+    assert!(call(&breaker, &policy, Outcome::Failure));
+    assert!(matches!(breaker.snapshot().phase, Phase::Open { .. }), "the second failure of two calls");
+}
+
+#[test]
 fn under_threads_half_open_admits_no_more_than_its_probes_at_once() {
     for probes in [1, 4] {
         let policy = Policy {
