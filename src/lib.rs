@@ -48,6 +48,8 @@
 // Parts of the core serve some layers only. With every layer in, nothing may be unused.
 #![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports, unused_macros))]
 
+#[cfg(any(feature = "proxy", feature = "serve"))]
+mod alarm;
 #[cfg(any(feature = "serve", feature = "tls"))]
 mod alpn;
 #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
+use crate::alarm;
+
 /// The deadlines of one exchange. Each may be `None`: no deadline.
 ///
 /// # All that a request to an origin can wait for
@@ -115,7 +117,7 @@ pub(super) fn deadline(start: Instant, after: Option<Duration>) -> Option<Instan
 }
 
 pin_project! {
-    /// One timer that is armed only when something has to wait, and moved only when it fires.
+    /// One timer that is armed only when something has to wait and nobody else keeps its time, and moved only when it fires.
     #[derive(Debug, Default)]
     pub(super) struct Timer {
         #[pin]
@@ -127,6 +129,9 @@ impl Timer {
     /// Ready once `deadline` has passed. The timer may stand earlier than that from an earlier call: it is moved when it
     /// fires, so that a deadline that moves with every piece costs nothing.
     pub(super) fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if let Some(polled) = alarm::poll_until(cx, deadline) {
+            return polled;
+        }
         let mut sleep = self.project().sleep;
         match sleep.as_mut().as_pin_mut() {
             None => sleep.set(Some(tokio::time::sleep_until(deadline))),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::exchange::{End, Exchanges, Went};
+use crate::alarm;
 use crate::serve::app::App;
 use crate::serve::body::ServeBody;
 use crate::serve::deadlines::{Deadlines, Overdue};
@@ -124,13 +125,13 @@ where
         let mut time_is_up = this.timer.as_mut().went_off();
         loop {
             let next = match this.stage {
-                Stage::Serving(exchanges) => match exchanges.poll(cx) {
-                    Went::Waits => this.keeper.next(exchanges, time_is_up, cx),
-                    Went::GaveWay => return Poll::Pending,
-                    Went::Ended(End::Finished) => Next::Close,
-                    Went::Ended(End::Unread) => Next::Linger,
-                    Went::Ended(End::Http2) => Next::HandOver,
-                    Went::Ended(End::Switched) => Next::Switch,
+                Stage::Serving(exchanges) => match alarm::kept(cx, time_is_up, |cx| exchanges.poll(cx)) {
+                    (Went::Waits, asked) => this.keeper.next(exchanges, time_is_up, cx).or_at(asked),
+                    (Went::GaveWay, _) => return Poll::Pending,
+                    (Went::Ended(End::Finished), _) => Next::Close,
+                    (Went::Ended(End::Unread), _) => Next::Linger,
+                    (Went::Ended(End::Http2), _) => Next::HandOver,
+                    (Went::Ended(End::Switched), _) => Next::Switch,
                 },
                 Stage::Closing { until, .. } if time_is_up && Instant::now() >= *until => Next::Close,
                 Stage::Closing { socket, last_word, until } => match socket.poll_close(last_word, cx) {
@@ -181,6 +182,16 @@ where
             _ => socket.say_end(cx),
         }
         Self::Closed
+    }
+}
+
+impl Next {
+    /// The same, looking again by the time that a request asked for.
+    fn or_at(self, asked: Option<Instant>) -> Self {
+        match self {
+            Self::Wait(deadline) => Self::Wait(deadline.into_iter().chain(asked).min()),
+            other => other,
+        }
     }
 }
 
