@@ -231,8 +231,11 @@ impl RouteLayers {
             .layer(optional.layer(&self.limits.trial))
             .layer(optional.layer(&self.limits.after_auth))
             // Who is refused up to here has nothing made of what follows.
-            .layer(Door)
-            .service(self.behind(&mut optional, endpoint.clone()));
+            .service(if self.has_more_than_its_end() {
+                Door.layer(self.behind(&mut optional, endpoint.clone()))
+            } else {
+                Door.layer(endpoint.clone())
+            });
         let stack: Box<dyn Stack<ServeBody>> = if self.is_open() && self.has_more_than_its_end() {
             // There is nothing to keep apart where nobody is refused, nor to switch off.
             Box::new(self.body_limit.layer(self.behind(&mut optional, endpoint)))
