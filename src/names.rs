@@ -78,7 +78,30 @@ impl fmt::Debug for NameSet {
 /// Sets a field that a layer has for the origin, and sees to it that it gets there: a client that names it in `Connection`
 /// would have it removed at the end of the stack, as a field of the client's own (RFC 9110 section 7.6.1).
 pub(crate) fn set_for_origin(headers: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
-    headers.insert(name, value);
+    ForOrigin::of(headers).set(name, value);
+}
+
+/// The same for several fields.
+pub(crate) struct ForOrigin<'a> {
+    headers: &'a mut HeaderMap,
+    may_be_named: bool,
+}
+
+impl<'a> ForOrigin<'a> {
+    pub(crate) fn of(headers: &'a mut HeaderMap) -> Self {
+        Self { may_be_named: headers.contains_key(CONNECTION), headers }
+    }
+
+    pub(crate) fn set(&mut self, name: &HeaderName, value: HeaderValue) {
+        self.headers.insert(name, value);
+        if self.may_be_named {
+            take_from_connection(self.headers, name);
+        }
+    }
+}
+
+/// Sees to it that `Connection` does not name `name`.
+fn take_from_connection(headers: &mut HeaderMap, name: &HeaderName) {
     let options = |line: &HeaderValue| -> Vec<Vec<u8>> {
         line.as_bytes().split(|byte| *byte == b',').map(|option| option.trim_ascii().to_vec()).collect()
     };

@@ -8,8 +8,6 @@ use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use crate::known::Known;
-
 /// A connection on which HTTP has ended.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send {}
 
@@ -68,9 +66,6 @@ impl Switching {
 /// True when a head asks for WebSocket, or agrees to it (RFC 6455 sections 4.1 and 4.2.2): `Upgrade` names it alone, and
 /// `Connection` names `Upgrade`. Nothing else may be switched to: over h2c, requests would pass that nobody checks.
 pub(crate) fn names_websocket(headers: &HeaderMap) -> bool {
-    if !Known::of(headers).any(Known::UPGRADE) {
-        return false;
-    }
     let mut protocols = headers.get_all(UPGRADE).iter();
     let Some(protocol) = protocols.next() else { return false };
     let alone = protocols.next().is_none();

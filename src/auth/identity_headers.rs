@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::identity::Told;
-use crate::names::set_for_origin;
+use crate::names::ForOrigin;
 use crate::{Head, Identity, NameSet};
 
 /// Header fields by which an origin is told who is asking. Clones are the same: give one to each layer, and what it makes of an
@@ -109,8 +109,9 @@ impl IdentityHeaders {
     pub(super) fn write(&self, headers: &mut HeaderMap, values: Values) {
         self.spellings.remove_from(headers);
         headers.reserve(values.once.len() + values.each.len());
+        let mut headers = ForOrigin::of(headers);
         for (name, value) in values.once.iter().chain(&values.each) {
-            set_for_origin(headers, name, value.clone());
+            headers.set(name, value.clone());
         }
     }
 }

@@ -10,10 +10,11 @@ use super::service::{HostPolicy, Settings};
 use crate::known::Known;
 use crate::{Head, Reason, Rejection, RequestContext};
 
-/// Rewrites the head of a request for the origin, or says why it goes to none.
+/// Rewrites the head of a request, which has the `known` fields, for the origin, or says why it goes to none.
 pub(super) fn prepare(
     settings: &Settings,
     parts: &mut request::Parts,
+    known: Known,
     context: Option<&RequestContext>,
 ) -> Result<(), Rejection> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
@@ -21,7 +22,6 @@ pub(super) fn prepare(
         // TRACE, 9.3.6 on CONNECT).
         return Err(refuse(Reason::NotImplemented, "this method is not supported here"));
     }
-    let known = Known::of(&parts.headers);
     if let Some(own) = &settings.forwarding.via
         && known.any(Known::VIA)
         && is_loop(&parts.headers, own)

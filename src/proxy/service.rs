@@ -16,6 +16,7 @@ use super::timeouts::Timeouts;
 use super::upgrade;
 use crate::body::ResponseBody;
 use crate::gate::{Gate, gate_setters};
+use crate::known::Known;
 use crate::origin::Origin;
 use crate::{BoxError, Head, NameSet, RequestContext};
 
@@ -212,8 +213,9 @@ where
         if let Some(answer) = final_recipient(&mut parts) {
             return ProxyFuture::answered(answer);
         }
-        let mut switching = upgrade::asked_for(&mut parts, !body.is_end_stream());
-        if let Err(rejection) = prepare(&self.settings, &mut parts, context.as_ref()) {
+        let known = Known::of(&parts.headers);
+        let mut switching = upgrade::asked_for(&mut parts, known, !body.is_end_stream());
+        if let Err(rejection) = prepare(&self.settings, &mut parts, known, context.as_ref()) {
             let head = Head::from(&parts);
             return ProxyFuture::answered(self.settings.gate.answer(head, context.as_ref(), rejection));
         }

@@ -14,13 +14,15 @@ use super::fields::strip_hop_by_hop;
 use super::handshake;
 use super::tunnel::Tunnel;
 use crate::drain::Drain;
+use crate::known::Known;
 use crate::upgraded::{Io, Opening, Switching, Upgraded, name_websocket, names_websocket};
 
 /// What a request asks for that asks for WebSocket, to be kept until the origin has agreed. `None` for all other requests, whose
 /// `Upgrade` is removed with the rest of what concerns one hop: so is that of a request whose server could not switch, such as
 /// HTTP/1.0, of one with a body, which would have to end first, and of one whose key is not there once.
-pub(super) fn asked_for(parts: &mut request::Parts, has_body: bool) -> Option<Box<Asked>> {
-    if !names_websocket(&parts.headers) || parts.method != Method::GET || has_body || !has_one_key(parts) {
+pub(super) fn asked_for(parts: &mut request::Parts, known: Known, has_body: bool) -> Option<Box<Asked>> {
+    let is_asked = known.any(Known::UPGRADE) && names_websocket(&parts.headers);
+    if !is_asked || parts.method != Method::GET || has_body || !has_one_key(parts) {
         return None;
     }
     let client = match parts.extensions.remove::<Switching>() {

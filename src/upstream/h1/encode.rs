@@ -48,13 +48,15 @@ pub(crate) fn write_head(
     head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     head.extend_from_slice(host.as_bytes());
     head.extend_from_slice(b"\r\n");
+    let mut names_te = false;
     for (name, value) in headers {
+        names_te |= *name == TE;
         if matches!(*name, HOST | CONNECTION | CONTENT_LENGTH | TRANSFER_ENCODING | UPGRADE) {
             continue;
         }
         write_field(head, name.as_str(), value.as_bytes());
     }
-    if headers.contains_key(TE) {
+    if names_te {
         // RFC 9110 section 10.1.4: whoever sends TE says that it is for the next hop alone.
         head.extend_from_slice(b"connection: te\r\n");
     }
