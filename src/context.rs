@@ -47,7 +47,7 @@ pub struct RequestContext(Arc<Slots>);
 struct Slots {
     facts: Facts,
     /// Not for forks, as the facts are.
-    interim_sink: OnceLock<InterimSink>,
+    interim_sink: Option<InterimSink>,
     /// Not for forks either, whose answers go elsewhere.
     #[cfg(feature = "rate-limit")]
     tells_of_limits: AtomicBool,
@@ -56,7 +56,9 @@ struct Slots {
 
 #[derive(Clone, Debug, Default)]
 struct Facts {
-    connection: OnceLock<Connection>,
+    /// What is known from the start is no matter of who comes first.
+    received_over: Option<Connection>,
+    connection: OnceLock<Box<Connection>>,
     request_id: OnceLock<RequestId>,
     trace: OnceLock<TraceContext>,
     client_ip: OnceLock<ClientIp>,
@@ -88,8 +90,8 @@ impl RequestContext {
         // Made where it stays, which `Arc::new` would move it to.
         let mut slots = Arc::<Slots>::default();
         if let Some(slots) = Arc::get_mut(&mut slots) {
-            slots.facts.connection = OnceLock::from(connection);
-            slots.interim_sink = interim_sink.map_or_else(OnceLock::new, OnceLock::from);
+            slots.facts.received_over = Some(connection);
+            slots.interim_sink = interim_sink;
         }
         Self(slots)
     }
@@ -112,12 +114,13 @@ impl RequestContext {
 
     /// The connection that the request came over, where the server says so.
     pub fn connection(&self) -> Option<&Connection> {
-        self.0.facts.connection.get()
+        let facts = &self.0.facts;
+        facts.received_over.as_ref().or_else(|| facts.connection.get().map(|connection| &**connection))
     }
 
     /// Sets the connection. False when there was one already, which stays.
     pub fn set_connection(&self, connection: Connection) -> bool {
-        self.0.facts.connection.set(connection).is_ok()
+        self.0.facts.received_over.is_none() && self.0.facts.connection.set(Box::new(connection)).is_ok()
     }
 
     /// The request's id.
@@ -193,7 +196,7 @@ impl RequestContext {
 
     /// Where interim answers to this request may be sent, where the server and the client know them.
     pub fn interim_sink(&self) -> Option<&InterimSink> {
-        self.0.interim_sink.get()
+        self.0.interim_sink.as_ref()
     }
 
     /// The refusal that the client was answered with, or the last one of a dry run.

@@ -85,6 +85,7 @@ pub mod ip_filter;
 mod known;
 #[cfg(feature = "limits")]
 pub mod limits;
+mod lines;
 mod names;
 #[cfg(feature = "proxy")]
 mod origin;

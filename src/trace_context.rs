@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::hex;
+use crate::lines::Lines;
 use crate::names::set_for_origin;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -74,10 +75,7 @@ impl TraceContext {
 
     /// The context that a caller has sent, `None` where it sent none or an invalid one.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(&TRACEPARENT).iter();
-        let (line, None) = (lines.next()?, lines.next()) else {
-            return None;
-        };
+        let line = Lines::of(headers, &TRACEPARENT).only()?;
         let mut context = Self::parse(line.as_bytes())?;
         context.tracestate = tracestate::read(headers.get_all(&TRACESTATE));
         Some(context)

@@ -5,12 +5,12 @@ use http::header::AUTHORIZATION;
 
 use super::credential::CredentialFault;
 use super::jws::{Fault, MAX_TOKEN_LENGTH};
+use crate::lines::Lines;
 
 /// What stands behind `scheme` and one space, in the only field there is, as it was sent: of characters that no credential may
 /// have as well. For whoever compares it with what was checked before.
 pub(super) fn unchecked<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a [u8]> {
-    let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let (line, None) = (lines.next()?.as_bytes(), lines.next()) else { return None };
+    let line = Lines::of(headers, AUTHORIZATION).only()?.as_bytes();
     let (own, rest) = line.split_at_checked(scheme.len())?;
     rest.strip_prefix(b" ").filter(|_| own.eq_ignore_ascii_case(scheme.as_bytes()))
 }
@@ -19,12 +19,11 @@ pub(super) fn unchecked<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a 
 ///
 /// One that is too long for any token is not looked at. Exactly one field: of two, another program may read the other.
 pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<Result<&'a str, CredentialFault>> {
-    let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let line = lines.next()?;
-    if lines.next().is_some() {
-        return Some(Err(CredentialFault::Malformed));
-    }
-    let line = line.as_bytes();
+    let line = match Lines::of(headers, AUTHORIZATION) {
+        Lines::None => return None,
+        Lines::One(line) => line.as_bytes(),
+        Lines::Several => return Some(Err(CredentialFault::Malformed)),
+    };
     let (own, rest) = line.split_at_checked(scheme.len())?;
     if !own.eq_ignore_ascii_case(scheme.as_bytes()) {
         return None;

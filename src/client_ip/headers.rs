@@ -12,6 +12,7 @@ use super::forwarded::{self, Node};
 use super::walk::{Hop, address_in_entry, ascii, believed_hops, number};
 use crate::NameSet;
 use crate::client_ip::CidrSet;
+use crate::lines::Lines;
 use crate::names::FORWARDING_NAMES;
 
 /// The one header that is believed, from trusted proxies only.
@@ -107,7 +108,7 @@ impl ForwardingHeaders {
                 (client_of(&hops), joined(&hops, |hop, list| list.write_all(hop.written)))
             }
             ForwardingHeader::Single(name) => {
-                let value = only_line(headers, name);
+                let value = Lines::of(headers, name).only();
                 let client = value.and_then(|value| address_in_entry(value.as_bytes()));
                 (client, value.filter(|_| client.is_some()).cloned())
             }
@@ -155,7 +156,7 @@ fn is_sane_companion(name: &HeaderName, headers: &HeaderMap) -> bool {
         "x-forwarded-port" => |port| number(port).is_some_and(|port| port != 0),
         _ => return false,
     };
-    only_line(headers, name).is_some_and(|value| is_sane(value.as_bytes()))
+    Lines::of(headers, name).only().is_some_and(|value| is_sane(value.as_bytes()))
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 section 7.2). User information in front of it is how one host is dressed as another.
@@ -170,12 +171,6 @@ fn is_host(text: &[u8]) -> bool {
     // What follows must be all port: `shop:80@shop` has its host in front as well.
     let port = after_host.strip_prefix(':');
     is_well_formed && (after_host.is_empty() || port.is_some_and(|port| number(port.as_bytes()).is_some()))
-}
-
-/// The value of a header that stands on the request once.
-fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none())
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::upgrade::{Asked, switch};
 use crate::body::ResponseBody;
 use crate::date;
 use crate::known::Known;
+use crate::lines::Lines;
 use crate::rejection::grpc;
 use crate::turn;
 use crate::{BoxError, Head, Oneshot, RequestContext, UpstreamError, UpstreamErrorKind};
@@ -232,9 +233,8 @@ fn may_be_passed_on(status: StatusCode, headers: &HeaderMap, known: Known) -> bo
         return false;
     }
     if known.any(Known::CONTENT_LENGTH) {
-        let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-        let digits = lengths.next().is_some_and(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
-        if !digits || lengths.next().is_some() {
+        let length = Lines::of(headers, CONTENT_LENGTH).only();
+        if !length.is_some_and(|length| length.as_bytes().iter().all(u8::is_ascii_digit)) {
             return false;
         }
     }

@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::layer::Settings;
 use super::{make, random};
 use crate::body::ResponseBody;
+use crate::lines::Lines;
 use crate::names::set_for_origin;
 use crate::{ClientIp, Head, RequestContext, RequestId, TraceContext};
 
@@ -91,10 +92,7 @@ impl Settings {
     }
 
     fn incoming_id(&self, headers: &HeaderMap) -> Option<RequestId> {
-        let mut lines = headers.get_all(&self.header).iter();
-        let (line, None) = (lines.next()?, lines.next()) else {
-            return None;
-        };
+        let line = Lines::of(headers, &self.header).only()?;
         let is_acceptable = line.len() <= MAX_INCOMING_LENGTH
             && line.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"._:+/=@-".contains(byte));
         if is_acceptable { RequestId::new(line.clone()) } else { None }

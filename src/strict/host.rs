@@ -6,6 +6,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 
 use super::refusal::Refusal;
+use crate::lines::Lines;
 
 const MISSING: Refusal = Refusal::of_message("there is no Host");
 const REPEATED: Refusal = Refusal::of_message("there is more than one Host");
@@ -19,11 +20,11 @@ const DIFFERENT: Refusal = Refusal::of_message("the Host differs from the author
 /// The authority of an absolute target goes before Host (RFC 9112 section 3.2.2). In HTTP/2, where `:authority` does that
 /// work, one that differs is a malformed request (RFC 9113 section 8.3.1).
 pub(super) fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
-    let mut lines = headers.get_all(HOST).iter();
-    let host = lines.next();
-    if lines.next().is_some() {
-        return Err(REPEATED);
-    }
+    let host = match Lines::of(headers, HOST) {
+        Lines::None => None,
+        Lines::One(host) => Some(host),
+        Lines::Several => return Err(REPEATED),
+    };
     if host.is_some_and(|host| !is_host(host.as_bytes())) {
         return Err(INVALID);
     }

@@ -39,14 +39,33 @@ pub(super) fn has_encoded_slash(path: &str) -> bool {
 
 /// True when a glance shows that there is nothing to do: the one scan that nearly every path costs.
 pub(super) fn is_clean(path: &str) -> bool {
-    // What comes before a path is no slash, and what a path begins with is one.
-    let mut after_slash = false;
-    for byte in path.bytes() {
-        match byte {
-            b'%' | b'\\' | b';' | 0..=b' ' | 0x7f.. => return false,
-            b'/' | b'.' if after_slash => return false,
-            _ => after_slash = byte == b'/',
+    const PLAIN: u8 = 0;
+    const SLASH: u8 = 1;
+    const DOT: u8 = 2;
+    const UNCLEAN: u8 = 3;
+    /// What each byte is in a path.
+    static KINDS: [u8; 256] = {
+        let mut kinds = [PLAIN; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            kinds[byte] = match byte as u8 {
+                b'%' | b'\\' | b';' | 0..=b' ' | 0x7f.. => UNCLEAN,
+                b'/' => SLASH,
+                b'.' => DOT,
+                _ => PLAIN,
+            };
+            byte += 1;
         }
+        kinds
+    };
+    // What comes before a path is no slash, and what a path begins with is one.
+    let mut before = PLAIN;
+    for byte in path.bytes() {
+        let kind = KINDS[usize::from(byte)];
+        if kind == UNCLEAN || before == SLASH && kind != PLAIN {
+            return false;
+        }
+        before = kind;
     }
     path.starts_with('/')
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE};
+use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, UPGRADE};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use tower_service::Service;
@@ -93,7 +93,8 @@ impl Client {
         let host = parts.headers.get(HOST).unwrap_or(server.host());
 
         let has_ended = body.is_end_stream();
-        let framing = match parts.method == Method::GET && has_ended && names_websocket(&parts.headers) {
+        let may_switch = parts.method == Method::GET && has_ended && parts.headers.contains_key(UPGRADE);
+        let framing = match may_switch && names_websocket(&parts.headers) {
             true => RequestFraming::WebSocket,
             false => RequestFraming::new(&parts.method, has_ended, body.size_hint().exact()),
         };

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use crate::h1::{Framing, Malformed, decimal};
 use crate::known::Known;
+use crate::lines::Lines;
 
 /// The framing of an answer to a HEAD, or to any other method. `known` are the fields that `headers` has.
 ///
@@ -43,10 +44,11 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 /// One `Content-Length`, of digits alone. The same value repeated, in a list or in several lines, is refused as well: the
 /// RFC allows either (section 6.3), and a gateway gains nothing by guessing.
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(line) = lines.next() else { return Ok(None) };
-    let length = decimal(line.as_bytes()).filter(|_| lines.next().is_none());
-    length.map(Some).ok_or(Malformed)
+    match Lines::of(headers, CONTENT_LENGTH) {
+        Lines::None => Ok(None),
+        Lines::One(line) => decimal(line.as_bytes()).map(Some).ok_or(Malformed),
+        Lines::Several => Err(Malformed),
+    }
 }
 
 /// True when another exchange may follow on the connection (RFC 9112 section 9.3). HTTP/1.0 servers are not asked to.
