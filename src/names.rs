@@ -130,7 +130,7 @@ fn length_bit(name: &HeaderName) -> u64 {
 fn ends_bit(name: &HeaderName) -> u64 {
     let bytes = name.as_str().as_bytes();
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 1 };
-    1 << (fold(*first).wrapping_mul(7) ^ fold(*last)) % 64
+    1 << ((fold(*first).wrapping_mul(7) ^ fold(*last)) % 64)
 }
 
 /// One of 1024 bits, the same for every spelling of a name: what its length, ends and middle come to.

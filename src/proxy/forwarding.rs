@@ -115,21 +115,21 @@ impl<'a> Received<'a> {
 }
 
 impl Forwarding {
-    /// Writes the configured fields. Fields that are there already are believed: what the client wrote itself must have
-    /// been removed, by `ClientIpLayer` or by [`remove_unbelieved`].
     /// True when the origin is told the host that the request was for.
     pub(super) fn names_host(&self) -> bool {
         self.x_forwarded || self.forwarded
     }
 
+    /// Writes the configured fields. Fields that are there already are believed: what the client wrote itself must have
+    /// been removed, by `ClientIpLayer` or by [`remove_unbelieved`].
     pub(super) fn write(&self, headers: &mut HeaderMap, received: &Received<'_>) {
         if self.x_forwarded {
             write_x_forwarded(headers, received);
         }
-        if self.forwarded {
-            if let Ok(element) = HeaderValue::from_maybe_shared(forwarded_element(received)) {
-                append_member(headers, FORWARDED, element);
-            }
+        if self.forwarded
+            && let Ok(element) = HeaderValue::from_maybe_shared(forwarded_element(received))
+        {
+            append_member(headers, FORWARDED, element);
         }
         if self.client_cert {
             CLIENT_CERTIFICATE.remove_from(headers);
