@@ -54,7 +54,7 @@ impl Clock {
     }
 
     /// True where [`now`](Self::now) is the system's, which there are other ways to ask for.
-    #[cfg(all(any(feature = "circuit-breaker", feature = "rate-limit"), target_os = "linux"))]
+    #[cfg(any(feature = "auth-core", feature = "circuit-breaker", feature = "rate-limit", feature = "request-id"))]
     pub(crate) const fn is_the_systems(&self) -> bool {
         matches!(self.0, Source::System)
     }
@@ -79,20 +79,41 @@ impl Clock {
         }
     }
 
-    /// The date, or one that is ahead of it by no more than a tick of the kernel: for what is told in seconds, rounded up. To read
-    /// it by the kernel's last tick (CLOCK_REALTIME_COARSE) takes a fifth of the time.
+    /// The date, to a tick of the kernel: no more than 10 ms ago. For what is told or judged in seconds, or is to be about
+    /// right. To read it takes a fifth of the time of [`wall`](Self::wall).
+    #[cfg(any(feature = "auth-core", feature = "rate-limit", feature = "request-id"))]
+    pub(crate) fn wall_to_a_tick(&self) -> SystemTime {
+        if self.is_the_systems() { wall_to_a_tick() } else { self.wall() }
+    }
+
+    /// The date, or one that is ahead of it by no more than a tick of the kernel: for what is told in seconds, rounded up.
     #[cfg(feature = "rate-limit")]
     pub(crate) fn wall_or_a_tick_ahead(&self) -> SystemTime {
-        #[cfg(target_os = "linux")]
-        if self.is_the_systems() {
-            /// Of the slowest kernel, which has a hundred a second.
-            const TICK: Duration = Duration::from_millis(10);
-            let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-            let since = Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec as u32);
-            return SystemTime::UNIX_EPOCH + since + TICK;
-        }
-        self.wall()
+        if self.is_the_systems() { wall_to_a_tick() + TICK } else { self.wall() }
     }
+}
+
+/// Of the slowest kernel, which has a hundred a second.
+#[cfg(feature = "rate-limit")]
+const TICK: Duration = Duration::from_millis(10);
+
+/// The date at the kernel's last tick.
+#[cfg(any(
+    feature = "auth-core",
+    feature = "proxy",
+    feature = "rate-limit",
+    feature = "request-id",
+    feature = "serve"
+))]
+pub(crate) fn wall_to_a_tick() -> SystemTime {
+    #[cfg(target_os = "linux")]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        // A clock that is set to before 1970 is none.
+        SystemTime::UNIX_EPOCH + Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec as u32)
+    }
+    #[cfg(not(target_os = "linux"))]
+    SystemTime::now()
 }
 
 /// The hand of a [`Clock::manual`].

@@ -80,7 +80,7 @@ impl<K: KeyStore> Credential for ApiKeys<K> {
             Some(Ok(key)) => KeyDigest::of(key),
         };
         if let Some(found) = self.store.now(&key) {
-            return match accept(found, millis(self.clock.wall())) {
+            return match accept(found, millis(self.clock.wall_to_a_tick())) {
                 Ok(identity) => Verdict::Accepted(identity),
                 Err(fault) => Verdict::Refused(fault),
             };
@@ -88,7 +88,7 @@ impl<K: KeyStore> Credential for ApiKeys<K> {
         let (look_up, clock) = (self.store.find(&key), self.clock.clone());
         Verdict::Pending(Box::pin(async move {
             match look_up.await {
-                Ok(found) => accept(found, millis(clock.wall())),
+                Ok(found) => accept(found, millis(clock.wall_to_a_tick())),
                 // Closed: a key that cannot be looked up is not taken for a good one.
                 Err(_) => Err(CredentialFault::Unavailable(RETRY_AFTER)),
             }
@@ -97,7 +97,7 @@ impl<K: KeyStore> Credential for ApiKeys<K> {
 
     fn recall(&self, head: &Head<'_>) -> Option<Identity> {
         let key = self.key(head)?.ok().filter(|key| key.len() <= MAX_KEY_LENGTH)?;
-        accept(self.store.now(&KeyDigest::of(key))?, millis(self.clock.wall())).ok()
+        accept(self.store.now(&KeyDigest::of(key))?, millis(self.clock.wall_to_a_tick())).ok()
     }
 
     fn sent<'a>(&self, head: &Head<'a>) -> Option<&'a [u8]> {

@@ -210,7 +210,7 @@ impl Verifier {
     }
 
     fn now(&self) -> Millis {
-        millis(self.clock.wall())
+        millis(self.clock.wall_to_a_tick())
     }
 
     /// What was found out about this token before, and still holds.

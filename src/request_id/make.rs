@@ -31,7 +31,7 @@ pub(super) fn uuid_v7(clock: &Clock) -> RequestId {
     thread_local! {
         static SEQUENCE: Cell<Sequence> = Cell::default();
     }
-    let since_epoch = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = clock.wall_to_a_tick().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_millis = since_epoch.as_secs().wrapping_mul(1000).wrapping_add(u64::from(since_epoch.subsec_millis()));
     let uuid = SEQUENCE.with(|sequence| {
         let mut next = sequence.get();
