@@ -15,6 +15,9 @@ const SHARDS: usize = 16;
 /// So many failed credentials of a shard are known again.
 const SENT: usize = 1024;
 
+/// A longer credential is looked for each time.
+const LONGEST_LAST: usize = 1024;
+
 /// Of a full shard so many entries are looked at to find one that is worth least.
 const LOOKED_AT: usize = 8;
 
@@ -62,6 +65,16 @@ struct Failed {
     /// A keyed hash of each credential with the client that it was counted for, and until when it is not counted again. Who
     /// could make two with the same would have one guess for nothing.
     sent: HashMap<u64, Duration, AsItIs>,
+    /// The one that came last, which is the one that comes next: a program that goes on with what has expired.
+    last: Option<Last>,
+}
+
+/// A credential that was counted, and until when it is not counted again.
+struct Last {
+    client: Client,
+    kind: usize,
+    sent: Vec<u8>,
+    until: Duration,
 }
 
 /// A client's network, and a keyed hash of it: made once, for whatever is looked up.
@@ -144,11 +157,20 @@ impl FailureLimit {
         let capacity = (self.max_clients / SHARDS).max(1);
         let client = self.counts.client(client);
         let shard = self.counts.shard(client);
-        let id = sent.map(|sent| self.counts.key.hash_one((bits(client.network), kind, sent)));
         let mut failed = shard.lock();
         shard.any.store(true, Ordering::Relaxed);
-        if id.is_some_and(|id| failed.is_known(id, now, now + self.per)) {
-            return;
+        if let Some(sent) = sent {
+            if failed.is_last(client, kind, sent, now) {
+                return;
+            }
+            let id = self.counts.key.hash_one((bits(client.network), kind, sent));
+            let known_until = failed.known_until(id, now);
+            let until = known_until.unwrap_or(now + self.per);
+            failed.set_last(client, kind, sent, until);
+            if known_until.is_some() {
+                return;
+            }
+            failed.know(id, now, until);
         }
         let clients = &mut failed.clients;
         if clients.len() >= capacity && !clients.contains_key(&client) {
@@ -203,11 +225,22 @@ impl Shard {
 }
 
 impl Failed {
-    /// True when this one was counted before; it is known from now on.
-    fn is_known(&mut self, id: u64, now: Duration, until: Duration) -> bool {
-        if self.sent.get(&id).is_some_and(|until| now < *until) {
-            return true;
-        }
+    /// True when this one was the last that was counted, and need not be looked for.
+    fn is_last(&self, client: Client, kind: usize, sent: &[u8], now: Duration) -> bool {
+        let is_same = |last: &Last| last.client == client && last.kind == kind && last.sent == sent;
+        self.last.as_ref().is_some_and(|last| now < last.until && is_same(last))
+    }
+
+    fn set_last(&mut self, client: Client, kind: usize, sent: &[u8], until: Duration) {
+        self.last = (sent.len() <= LONGEST_LAST).then(|| Last { client, kind, sent: sent.to_vec(), until });
+    }
+
+    /// Until when this one is not counted, as it was before.
+    fn known_until(&self, id: u64, now: Duration) -> Option<Duration> {
+        self.sent.get(&id).copied().filter(|until| now < *until)
+    }
+
+    fn know(&mut self, id: u64, now: Duration, until: Duration) {
         if self.sent.len() >= SENT {
             self.sent.retain(|_, until| now < *until);
             // Unless that has made some room, all of them go, so that it is not done for each. They count again.
@@ -216,7 +249,6 @@ impl Failed {
             }
         }
         self.sent.insert(id, until);
-        false
     }
 }
 
