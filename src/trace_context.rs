@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::hex;
 use crate::lines::Lines;
-use crate::names::set_for_origin;
+use crate::names::ForOrigin;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -143,13 +143,17 @@ impl TraceContext {
 
     /// Makes this the one trace context in `headers`, instead of any other.
     pub fn write_into(&self, headers: &mut HeaderMap) {
+        self.write_for_origin(&mut ForOrigin::of(headers));
+    }
+
+    pub(crate) fn write_for_origin(&self, headers: &mut ForOrigin<'_>) {
         // An owner is shared from the start, so a later clone of the value (a retry, a log) allocates nothing.
         let value = HeaderValue::from_maybe_shared(Bytes::from_owner(self.traceparent));
-        set_for_origin(headers, &TRACEPARENT, value.expect("hexadecimal digits and dashes are visible ASCII"));
+        headers.set(&TRACEPARENT, value.expect("hexadecimal digits and dashes are visible ASCII"));
         match &self.tracestate {
-            Some(state) => set_for_origin(headers, &TRACESTATE, state.clone()),
-            None => drop(headers.remove(&TRACESTATE)),
-        };
+            Some(state) => headers.set(&TRACESTATE, state.clone()),
+            None => headers.remove(&TRACESTATE),
+        }
     }
 
     fn text(&self, part: Range<usize>) -> &str {

@@ -12,7 +12,7 @@ use super::layer::Settings;
 use super::{make, random};
 use crate::body::ResponseBody;
 use crate::lines::Lines;
-use crate::names::set_for_origin;
+use crate::names::ForOrigin;
 use crate::{ClientIp, Head, RequestContext, RequestId, TraceContext};
 
 const MAX_INCOMING_LENGTH: usize = 128;
@@ -76,14 +76,15 @@ impl Settings {
         };
         let headers = request.headers_mut();
         self.spellings.remove_from(headers);
-        set_for_origin(headers, &self.header, id.as_header_value().clone());
+        let mut of_origin = ForOrigin::of(headers);
+        of_origin.set(&self.header, id.as_header_value().clone());
 
         if self.trace_context {
             match context.trace() {
-                Some(trace) => trace.write_into(headers),
+                Some(trace) => trace.write_for_origin(&mut of_origin),
                 None => {
-                    let trace = self.next_trace(headers, is_trusted);
-                    trace.write_into(headers);
+                    let trace = self.next_trace(of_origin.headers(), is_trusted);
+                    trace.write_for_origin(&mut of_origin);
                     context.set_trace(trace);
                 }
             }

@@ -24,7 +24,8 @@ use crate::redis::{Redis, RedisError, Script};
 ///
 /// - **One step.** A script charges all quotas of a request, by the server's own clock, or none of them.
 /// - **One trip for many.** Requests that a runtime has at hand at the same time are asked about together.
-/// - **No trip for those who are out of quota.** Until they may try again they are refused here.
+/// - **No trip for those who are out of quota.** Until they may try again they are refused here, for as long as Redis answers:
+///   where nobody else asks, one of them does after 100 ms, so that what Redis said does not outlast it.
 /// - **A deadline for each, and nothing while the server is down**: see [`Redis`]. What then becomes of requests is the
 ///   layer's [`OnStoreError`](crate::rate_limit::OnStoreError).
 ///
@@ -104,8 +105,11 @@ impl RedisStore {
 impl Store for RedisStore {
     type Future = RedisStoreFuture;
 
-    /// Only refusals, of keys that are known to be out of quota.
+    /// Only refusals, of keys that are known to be out of quota, by a server that is there.
     fn now(&self, charges: &[Charge]) -> Option<Decision> {
+        if self.0.redis.is_down() {
+            return None;
+        }
         let refusals =
             charges.iter().enumerate().filter_map(|(n, charge)| Some(self.0.denied.refusal(charge)?.of_charge(n)));
         refusals.reduce(Decision::tightest)

@@ -127,6 +127,7 @@ impl Inner {
         if matches!(operation, Operation::Refund | Operation::Reset) {
             charges.iter().for_each(|charge| self.denied.forgive(charge));
         }
+        self.denied.hear();
         let denied = |charge: &Charge, wait| self.denied.deny(charge, asked, wait);
         // An answer of too few numbers is of another script than this one.
         operation.decide(charges, numbers, denied).ok_or(RedisError::Deadline)

@@ -1,5 +1,6 @@
 //! Who is out of quota, and until when: known here, no trip tells it again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::memory::table::{Cell, Table};
@@ -9,25 +10,39 @@ use crate::rate_limit::{Algorithm, Charge, Decision};
 /// As many as are remembered. Who is forgotten costs a trip.
 const MOST: usize = 100_000;
 
+/// So long after its last answer the server is taken to be there still. While it is not, others may count, from zero, and what
+/// it said is not theirs; and to ask it is how that is found out.
+const BELIEVED: Duration = Duration::from_millis(100);
+
 pub(super) struct Denied {
     born: Instant,
+    /// When the server answered last, in nanoseconds since then.
+    heard: AtomicU64,
     secret: u128,
     until: Table<1>,
 }
 
 impl Denied {
     pub(super) fn new() -> Self {
-        Self { born: Instant::now(), secret: secret() | 1, until: Table::new(MOST, |_, [until]| until) }
+        let (born, heard) = (Instant::now(), AtomicU64::new(0));
+        Self { born, heard, secret: secret() | 1, until: Table::new(MOST, |_, [until]| until) }
     }
 
     /// The refusal of a charge that is known to be out of quota. One that costs nothing is asked about.
     pub(super) fn refusal(&self, charge: &Charge) -> Option<Decision> {
         let until = self.until.update(self.cell(charge), |until| (None, until))?;
-        let wait = Duration::from_nanos(until.checked_sub(self.nanos(Instant::now()))?);
-        if wait.is_zero() || charge.cost == 0 {
+        let now = self.nanos(Instant::now());
+        let wait = Duration::from_nanos(until.checked_sub(now)?);
+        let silence = Duration::from_nanos(now.saturating_sub(self.heard.load(Ordering::Relaxed)));
+        if wait.is_zero() || charge.cost == 0 || silence > BELIEVED {
             return None;
         }
         Some(Decision::refuse(0, reset_after(charge, wait), wait))
+    }
+
+    /// The server has answered.
+    pub(super) fn hear(&self) {
+        self.heard.fetch_max(self.nanos(Instant::now()), Ordering::Relaxed);
     }
 
     /// Not even a cost of 1 is admitted until `wait` after it was `asked`, unless something is given back.
@@ -79,9 +94,15 @@ mod tests {
     use super::*;
     use crate::rate_limit::{Digest, Quota};
 
+    /// However long the test takes.
+    fn of_a_server_that_answers() -> Denied {
+        Denied { heard: AtomicU64::new(u64::MAX), ..Denied::new() }
+    }
+
     #[test]
     fn nobody_is_refused_for_another() {
-        let (denied, charge) = (Denied::new(), |key| Charge::new(Digest::from_bits(key), Quota::per_minute(60)));
+        let (denied, charge) =
+            (of_a_server_that_answers(), |key| Charge::new(Digest::from_bits(key), Quota::per_minute(60)));
         denied.deny(&charge(1), Instant::now(), Duration::from_secs(3600));
         // Neighbours in the bits that a cell does not keep.
         assert!((2..5_000).all(|other| denied.refusal(&charge(other)).is_none()));
@@ -89,7 +110,7 @@ mod tests {
 
     #[test]
     fn who_is_out_of_quota_is_refused_until_it_may_try_again_or_is_forgiven() {
-        let denied = Denied::new();
+        let denied = of_a_server_that_answers();
         let charge = Charge::new(Digest::from_bits(1), Quota::per_minute(60));
         let hour = Duration::from_secs(3600);
         assert_eq!(denied.refusal(&charge), None);
@@ -103,5 +124,17 @@ mod tests {
         assert_eq!(denied.refusal(&charge), None);
         denied.deny(&charge, Instant::now(), Duration::ZERO);
         assert_eq!(denied.refusal(&charge), None, "its time has come");
+    }
+
+    #[test]
+    fn a_server_that_has_not_answered_for_a_while_is_asked_again() {
+        let mut denied = Denied::new();
+        // What was heard then is an hour ago.
+        denied.born -= Duration::from_secs(3600);
+        let charge = Charge::new(Digest::from_bits(1), Quota::per_minute(60));
+        denied.deny(&charge, Instant::now(), Duration::from_secs(3600));
+        assert_eq!(denied.refusal(&charge), None);
+        denied.hear();
+        assert!(denied.refusal(&charge).is_some());
     }
 }
