@@ -33,6 +33,7 @@ mod builder;
 mod circuit;
 mod connection;
 mod error;
+mod losses;
 mod probe;
 mod script;
 mod target;
@@ -54,6 +55,7 @@ pub use ::redis::{Cmd, FromRedisValue as FromValue, Pipeline, ToRedisArgs as ToA
 
 use self::circuit::Circuit;
 use self::connection::{Link, Slot};
+pub(crate) use self::losses::Losses;
 use self::target::Target;
 
 /// One Redis, or one cluster. See the [module](self).
@@ -65,6 +67,7 @@ struct Shared {
     timeout: Duration,
     key_prefix: Box<str>,
     circuit: Circuit,
+    losses: Arc<Losses>,
     /// Where the server is tried while it is down. None: the runtime whose command failed last.
     background: Option<Handle>,
     /// One connection for each runtime. There are a few of them, so a list is searched faster than a map.
@@ -118,6 +121,25 @@ impl Redis {
         Err(RedisError::Down)
     }
 
+    /// How often the server was lost, for whoever remembers what it said.
+    pub(crate) fn losses(&self) -> &Arc<Losses> {
+        &self.0.losses
+    }
+
+    /// Whether the server gives a sign; whatever it says is one. Where it gives none it is lost, and asked again until it does or is
+    /// taken as down.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) async fn is_there(&self) -> bool {
+        for _ in 0..circuit::TRIPS_AT {
+            match self.on_a_link(async |link| link.command(&cmd("PING")).await).await {
+                Err(RedisError::Down) => return false,
+                Err(error) if error.is_of_the_server() => self.0.losses.add_one(),
+                _ => return true,
+            }
+        }
+        false
+    }
+
     /// True when keys are spread over the nodes of a cluster: what one command or script touches has to be in one slot.
     pub fn is_cluster(&self) -> bool {
         self.0.target.is_cluster()
@@ -142,8 +164,8 @@ impl Redis {
         let outcome = tokio::time::timeout(self.0.timeout, async {
             let (generation, link) = slot.link(self).await?;
             let outcome = call(link).await;
-            if outcome.as_ref().is_err_and(RedisError::ends_the_connection) {
-                slot.discard(generation);
+            if outcome.as_ref().is_err_and(RedisError::ends_the_connection) && slot.discard(generation) {
+                self.0.losses.add_one();
             }
             outcome
         });
@@ -159,6 +181,7 @@ impl Redis {
         if self.0.circuit.failed() {
             // What is still on these connections is not waited for by anybody.
             self.slots_mut(Vec::clear);
+            self.0.losses.add_one();
             let _ = self.ensure_up();
         }
     }
@@ -187,10 +210,10 @@ impl Redis {
         change(&mut self.0.slots.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        match &self.0.background {
-            Some(background) => drop(background.spawn(task)),
-            None => drop(tokio::spawn(task)),
+    /// In the background. Outside of a runtime, where none was set, the task is dropped as it would be with its runtime.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = self.0.background.clone().or_else(|| Handle::try_current().ok()) {
+            drop(runtime.spawn(task));
         }
     }
 }

@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_gateway::rate_limit::{
-    Algorithm, Charge, Digest, Limit, MemoryStore, OnStoreError, Quota, RateLimitLayer, RedisStore, Store,
+    Algorithm, Charge, Decision, Digest, Limit, MemoryStore, OnStoreError, Quota, RateLimitLayer, RedisStore, Store,
 };
 use tower_gateway::redis::Redis;
 use tower_gateway::{ClientIp, RequestContext};
@@ -173,9 +173,94 @@ async fn whoever_is_out_of_quota_costs_no_trip_until_it_may_try_again() {
         tokio::task::yield_now().await;
     }
     assert!(refused > 100 && begin.elapsed() >= Duration::from_secs(1), "{refused} in {:?}", begin.elapsed());
-    // Ten times a second somebody asks, where nobody else does, to find out whether the server is there still.
-    let most = 3 + begin.elapsed().as_millis() / 100;
-    assert!((server.calls("evalsha") - before) as u128 <= most, "{}", server.calls("evalsha") - before);
+    assert!(server.calls("evalsha") - before <= 3, "{}", server.calls("evalsha") - before);
+}
+
+/// Until so many more signs were asked for.
+async fn signs(server: &RedisServer, more: u64) {
+    let (before, end) = (server.calls("ping"), Instant::now() + PATIENCE);
+    while server.calls("ping") < before + more {
+        assert!(Instant::now() < end, "nobody asks for a sign");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_refused_for_long_costs_no_trip_at_all_neither_at_once_nor_after_a_pause() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let one = [charge(1, Quota::per_hour(2))];
+    assert_eq!(flood(&store, &one).await, 2);
+    let before = server.calls("evalsha");
+    for _ in 0..2 {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(1) {
+            assert!(!admits(&store, &one).await);
+            tokio::task::yield_now().await;
+        }
+        // Nobody asks for longer than a server would be believed unseen.
+        signs(&server, 4).await;
+    }
+    assert!(!admits(&store, &one).await);
+    assert_eq!(server.calls("evalsha"), before);
+}
+
+#[tokio::test]
+async fn what_others_delete_is_not_seen_until_its_time() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let one = [charge(1, Quota::per_hour(2))];
+    assert_eq!(flood(&store, &one).await, 2);
+    server.command(&["FLUSHALL"]);
+    signs(&server, 2).await;
+    assert!(!admits(&store, &one).await);
+    assert_eq!(flood(&store, &[charge(2, Quota::per_hour(2))]).await, 2);
+}
+
+#[tokio::test]
+async fn the_server_is_watched_for_as_long_as_somebody_is_refused() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(admits(&store, &[charge(1, Quota::per_hour(2))]).await);
+    let end = Instant::now() + PATIENCE;
+    let ends = async |what: &str, so_many: usize| {
+        while tasks() != so_many {
+            assert!(Instant::now() < end, "{what}: {} tasks", tasks());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    ends("the batch", 1).await;
+    assert_eq!(flood(&store, &[charge(2, Quota::new(2, Duration::from_secs(1)).unwrap())]).await, 2);
+    signs(&server, 1).await;
+    ends("its time has come", 1).await;
+    let long = [charge(3, Quota::per_hour(2))];
+    assert_eq!(flood(&store, &long).await, 2);
+    store.reset(&long).await.unwrap();
+    ends("it was forgiven", 1).await;
+    assert_eq!(flood(&store, &long).await, 2);
+    signs(&server, 1).await;
+    drop(store);
+    ends("the store is gone", 0).await;
+}
+
+#[test]
+fn whoever_is_refused_has_the_server_watched_again_when_a_runtime_ended_with_the_watch() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let one = [charge(1, Quota::per_hour(2))];
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    assert_eq!(first.block_on(flood(&store, &one)), 2);
+    first.block_on(signs(&server, 1));
+    drop(first);
+    let before = server.calls("evalsha");
+    runtime().block_on(async {
+        assert!(!admits(&store, &one).await);
+        signs(&server, 2).await;
+        assert!(!admits(&store, &one).await);
+    });
+    assert_eq!(server.calls("evalsha"), before);
 }
 
 #[tokio::test]
@@ -486,6 +571,108 @@ async fn whoever_the_server_refused_is_counted_from_zero_while_it_is_down() {
         admitted += 1;
     }
     assert_eq!(admitted, 5);
+}
+
+/// Refused by the server, and believed, however late it was at first.
+async fn is_refused_by_the_server(store: &RedisStore, charges: &[Charge]) {
+    let end = Instant::now() + PATIENCE;
+    let refuses = |decision: Decision| !decision.admitted;
+    while !(store.acquire(charges).await.is_ok_and(refuses) && store.now(charges).is_some_and(refuses)) {
+        assert!(Instant::now() < end, "the server does not answer");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// How long until `ended` without that anybody is asked for anything.
+async fn until(what: &str, ended: impl Fn() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !ended() {
+        assert!(begin.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    begin.elapsed()
+}
+
+#[tokio::test]
+async fn what_a_server_said_that_was_killed_ends_at_once_and_no_request_pays_for_it() {
+    let mut server = RedisServer::start();
+    // It is tried again after its deadline.
+    let redis = Redis::builder(&server.url()).unwrap().timeout(Duration::from_secs(2)).build();
+    let store = RedisStore::new(redis.clone());
+    let limits = [Limit::new("test", Quota::per_hour(10))];
+    let layer = RateLimitLayer::with_store(limits, store.clone())
+        .on_store_error(OnStoreError::Local { store: MemoryStore::new(), share: (1, 2) });
+    while status(&layer, 1).await == 200 {}
+    server.kill();
+    let known = until("nobody sees that it is gone", || redis.is_down()).await;
+    println!("killed: known after {known:?}");
+    let mut admitted = 0;
+    while status(&layer, 1).now_or_never() == Some(200) {
+        admitted += 1;
+    }
+    assert_eq!(admitted, 5, "counted here, from zero");
+    server.restart();
+    until("it does not come back", || !redis.is_down()).await;
+    assert_eq!(status(&layer, 1).await, 200, "the new one knows nothing of what the old one said");
+}
+
+#[tokio::test]
+async fn what_a_server_said_that_stands_still_ends_after_a_sign_that_does_not_come() {
+    let server = RedisServer::start();
+    let redis = Redis::builder(&server.url()).unwrap().timeout(DEADLINE).build();
+    let (store, one) = (RedisStore::new(redis.clone()), [charge(1, Quota::per_hour(1))]);
+    is_refused_by_the_server(&store, &one).await;
+    server.pause();
+    let believed = until("what it said goes on", || store.now(&one).is_none()).await;
+    let down = believed + until("nobody sees that it stands still", || redis.is_down()).await;
+    println!("paused: believed for {believed:?}, down after {down:?}");
+    // The interval and the deadline, on a machine that may do something else for a while.
+    assert!(believed < Duration::from_secs(5), "{believed:?}");
+    server.resume();
+    until("it does not come back", || !redis.is_down()).await;
+    is_refused_by_the_server(&store, &one).await;
+}
+
+#[tokio::test]
+async fn what_a_server_said_before_it_was_started_again_is_not_held_against_anybody() {
+    let mut server = RedisServer::start();
+    let (store, one) = (store(&server), [charge(1, Quota::per_hour(2))]);
+    assert_eq!(flood(&store, &one).await, 2);
+    server.kill();
+    server.restart();
+    until("what it said goes on", || store.now(&one).is_none()).await;
+    let end = Instant::now() + PATIENCE;
+    while !store.acquire(&one).await.is_ok_and(|decision| decision.admitted) {
+        assert!(Instant::now() < end, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(flood(&store, &one).await, 1);
+}
+
+#[tokio::test]
+async fn what_a_node_of_a_cluster_said_ends_with_it_though_the_others_answer() {
+    let cluster = RedisCluster::start();
+    let store = RedisStore::new(Redis::builder(&cluster.url()).unwrap().timeout(DEADLINE).build());
+    let holds = |node: &&RedisServer| node.command(&["DBSIZE"]) != ":0";
+    let one = [charge(1, Quota::per_hour(1))];
+    is_refused_by_the_server(&store, &one).await;
+    let node = cluster.nodes.iter().find(holds).unwrap();
+    let mut others = 2..;
+    let other = loop {
+        let other = [charge(others.next().unwrap(), Quota::per_hour(1_000_000))];
+        store.acquire(&other).await.unwrap();
+        if cluster.nodes.iter().filter(holds).count() > 1 {
+            break other;
+        }
+    };
+    node.pause();
+    let end = Instant::now() + PATIENCE;
+    while store.now(&one).is_some() {
+        assert!(Instant::now() < end, "what it said goes on");
+        let _ = store.acquire(&other).await;
+    }
+    node.resume();
+    is_refused_by_the_server(&store, &one).await;
 }
 
 #[tokio::test]

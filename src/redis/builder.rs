@@ -56,6 +56,7 @@ impl RedisBuilder {
             timeout,
             key_prefix,
             circuit: Circuit::default(),
+            losses: Default::default(),
             background,
             slots: Default::default(),
         }))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// So many failures running.
-const TRIPS_AT: u32 = 3;
+pub(super) const TRIPS_AT: u32 = 3;
 
 /// Closed until three failures running, then open until a [`Probe`] closes it.
 #[derive(Clone, Debug, Default)]

@@ -96,6 +96,7 @@ impl Slot {
         let lost = LostWithItsRuntime { slot: Arc::downgrade(&slot), generation };
         let attempt = tokio::time::timeout(patience, redis.0.target.connect()).await;
         // From here on it lives as long as the handle does, which must not live as long as it.
+        let losses = redis.0.losses.clone();
         drop(redis);
         match attempt.unwrap_or(Err(RedisError::Deadline)) {
             Err(error) => {
@@ -104,12 +105,17 @@ impl Slot {
             }
             Ok((link, driver)) => {
                 let (kept, given_up) = oneshot::channel();
-                slot.change(generation, State::Ready(link.clone(), kept));
+                slot.keep(generation, link.clone(), kept);
                 drop(slot);
                 let _ = done.send(Ok(link));
                 match driver {
                     // A connection that the server closes is known as such at once, before anybody uses it.
-                    Some(driver) => driver.await,
+                    Some(driver) => {
+                        driver.await;
+                        if lost.slot.upgrade().is_some_and(|slot| slot.discard(generation)) {
+                            losses.add_one();
+                        }
+                    }
                     // A cluster's looks after itself.
                     None => drop(given_up.await),
                 }
@@ -117,15 +123,20 @@ impl Slot {
         }
     }
 
-    /// Forgets the connection, unless it is another one by now.
-    pub(super) fn discard(&self, generation: u64) {
-        self.change(generation, State::Idle);
+    /// Forgets the connection. False when it was forgotten before, or is another one by now.
+    pub(super) fn discard(&self, generation: u64) -> bool {
+        let mut place = self.place();
+        let is_here = place.generation == generation && !matches!(place.state, State::Idle);
+        if is_here {
+            place.state = State::Idle;
+        }
+        is_here
     }
 
-    fn change(&self, generation: u64, state: State) {
+    fn keep(&self, generation: u64, link: Link, kept: oneshot::Sender<Infallible>) {
         let mut place = self.place();
         if place.generation == generation {
-            place.state = state;
+            place.state = State::Ready(link, kept);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod denied;
+mod pulse;
 mod question;
 
 use std::fmt;
@@ -24,8 +25,11 @@ use crate::redis::{Redis, RedisError, Script};
 ///
 /// - **One step.** A script charges all quotas of a request, by the server's own clock, or none of them.
 /// - **One trip for many.** Requests that a runtime has at hand at the same time are asked about together.
-/// - **No trip for those who are out of quota.** Until they may try again they are refused here, for as long as Redis answers:
-///   where nobody else asks, one of them does after 100 ms, so that what Redis said does not outlast it.
+/// - **No trip for those who are out of quota.** Until they may try again they are refused here, for as long as Redis is there.
+///   Where there is anybody to refuse and nothing has been answered for 100 ms, it is asked for a sign (`PING`) in the background.
+/// - **What Redis said ends with it**: at once where a connection breaks, and else 100 ms and the deadline after its last answer, and
+///   of a cluster with any of its nodes. For so long somebody may still be refused for what is lost by then. What others delete
+///   (`FLUSHALL`) is not seen from here: who was refused before is refused until its time.
 /// - **A deadline for each, and nothing while the server is down**: see [`Redis`]. What then becomes of requests is the
 ///   layer's [`OnStoreError`](crate::rate_limit::OnStoreError).
 ///
@@ -56,9 +60,9 @@ impl RedisStore {
     /// Counts in `redis`, under keys that begin with its prefix and `rl:`.
     pub fn new(redis: Redis) -> Self {
         Self(Arc::new(Inner {
+            denied: Denied::new(redis.timeout()),
             redis,
             script: Script::new(include_str!("redis/acquire.lua")),
-            denied: Denied::new(),
             batches: RwLock::default(),
         }))
     }
@@ -107,12 +111,17 @@ impl Store for RedisStore {
 
     /// Only refusals, of keys that are known to be out of quota, by a server that is there.
     fn now(&self, charges: &[Charge]) -> Option<Decision> {
-        if self.0.redis.is_down() {
+        let Inner { redis, denied, .. } = &*self.0;
+        if redis.is_down() {
             return None;
         }
+        let era = redis.losses().count();
         let refusals =
-            charges.iter().enumerate().filter_map(|(n, charge)| Some(self.0.denied.refusal(charge)?.of_charge(n)));
-        refusals.reduce(Decision::tightest)
+            charges.iter().enumerate().filter_map(|(n, charge)| Some(denied.refusal(charge, era)?.of_charge(n)));
+        let refusal = refusals.reduce(Decision::tightest)?;
+        // Whoever did may have gone with its runtime.
+        self.0.watch();
+        Some(refusal)
     }
 
     fn acquire(&self, charges: &[Charge]) -> Self::Future {

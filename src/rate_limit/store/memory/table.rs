@@ -107,6 +107,25 @@ impl<const W: usize> Table<W> {
         self.shards[shard].0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Forgets all of them.
+    #[cfg(feature = "redis")]
+    pub(in crate::rate_limit::store) fn clear(&self) {
+        for shard in 0..self.shards.len() {
+            let mut slots = self.write(shard);
+            slots.slots = Box::default();
+            (slots.used, slots.hand) = (0, 0);
+        }
+    }
+
+    /// Whether there is any that has not ended by `now`.
+    #[cfg(feature = "redis")]
+    pub(in crate::rate_limit::store) fn lasts_any(&self, now: u64) -> bool {
+        (0..self.shards.len()).any(|shard| {
+            let slots = self.read(shard);
+            (0..slots.slots.len()).any(|at| slots.slots[at].is_used() && slots.ends_at(at) > now)
+        })
+    }
+
     pub(super) fn len(&self) -> usize {
         (0..self.shards.len()).map(|shard| self.read(shard).used).sum()
     }

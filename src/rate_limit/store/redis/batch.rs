@@ -36,6 +36,19 @@ impl Batch {
     }
 }
 
+/// When the server was asked, and in which era.
+#[derive(Clone, Copy)]
+struct Asking {
+    at: Instant,
+    era: u64,
+}
+
+impl Asking {
+    fn begins(store: &Inner) -> Self {
+        Self { at: Instant::now(), era: store.redis.losses().count() }
+    }
+}
+
 /// Sends what has come together once all that is ready to run now has run: whoever came with the same wake-up goes along,
 /// and nobody waits for a timer.
 pub(super) async fn send(store: Arc<Inner>, batch: Arc<Batch>) {
@@ -55,7 +68,7 @@ async fn call(store: Arc<Inner>, questions: Vec<Question>) {
     for Question { operation, charges, .. } in &questions {
         operation.push(charges, store.redis.key_prefix(), &mut keys, &mut arguments);
     }
-    let asked = Instant::now();
+    let asking = Asking::begins(&store);
     match store.redis.run::<Vec<i64>>(&store.script, &keys, &arguments).await {
         Ok(numbers) => {
             let mut numbers = numbers.as_slice();
@@ -63,7 +76,7 @@ async fn call(store: Arc<Inner>, questions: Vec<Question>) {
                 let (own, rest) = numbers.split_at_checked(charges.len() * NUMBERS).unwrap_or((&[], &[]));
                 numbers = rest;
                 // Whoever asked may have left.
-                let _ = answer.send(store.decide(operation, &charges, own, asked));
+                let _ = answer.send(store.decide(operation, &charges, own, asking));
             }
         }
         Err(error) => questions.into_iter().for_each(|question| drop(question.answer.send(Err(error.clone())))),
@@ -109,27 +122,34 @@ pub(super) async fn ask_in_a_cluster(store: Arc<Inner>, question: Question) {
 }
 
 impl Inner {
-    async fn ask_one(&self, operation: Operation, charges: &[Charge]) -> Result<Decision, RedisError> {
+    async fn ask_one(self: &Arc<Self>, operation: Operation, charges: &[Charge]) -> Result<Decision, RedisError> {
         let (mut keys, mut arguments) = (Vec::new(), Vec::new());
         operation.push(charges, self.redis.key_prefix(), &mut keys, &mut arguments);
-        let asked = Instant::now();
+        let asking = Asking::begins(self);
         let numbers: Vec<i64> = self.redis.run(&self.script, &keys, &arguments).await?;
-        self.decide(operation, charges, &numbers, asked)
+        self.decide(operation, charges, &numbers, asking)
     }
 
     fn decide(
-        &self,
+        self: &Arc<Self>,
         operation: Operation,
         charges: &[Charge],
         numbers: &[i64],
-        asked: Instant,
+        Asking { at, era }: Asking,
     ) -> Result<Decision, RedisError> {
+        let denied = &self.denied;
         if matches!(operation, Operation::Refund | Operation::Reset) {
-            charges.iter().for_each(|charge| self.denied.forgive(charge));
+            charges.iter().for_each(|charge| denied.forgive(charge, era));
         }
-        self.denied.hear();
-        let denied = |charge: &Charge, wait| self.denied.deny(charge, asked, wait);
+        // One node of a cluster says nothing of the others.
+        if !self.redis.is_cluster() {
+            denied.pulse.hear();
+        }
+        let deny = |charge: &Charge, wait| {
+            denied.deny(charge, era, at, wait);
+            self.watch();
+        };
         // An answer of too few numbers is of another script than this one.
-        operation.decide(charges, numbers, denied).ok_or(RedisError::Deadline)
+        operation.decide(charges, numbers, deny).ok_or(RedisError::Deadline)
     }
 }
