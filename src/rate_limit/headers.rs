@@ -2,6 +2,7 @@
 
 mod fields;
 mod numbers;
+mod template;
 mod terms;
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
-use self::fields::{Blank, Field};
+use self::fields::Field;
 pub(super) use self::terms::Terms;
 use super::Decision;
 use crate::Clock;
@@ -112,16 +113,16 @@ impl Report {
         let value = |field| match field {
             Field::Policy => self.policy(),
             Field::State => tightest.state(self.remaining, self.resets_in),
-            Field::Limit | Field::OlderLimit => numbers::value(tightest.quota.limit()),
+            Field::Limit | Field::OlderLimit => tightest.limit().clone(),
             Field::Remaining | Field::OlderRemaining => numbers::value(self.remaining),
             Field::Reset => numbers::date(self.resets_at),
             Field::OlderReset => numbers::value(self.resets_in),
         };
         let headers = self.headers;
-        if map.is_empty() {
-            *map = Blank::of(headers).filled(value);
+        if behind.is_none() && template::write(self, map) {
             return;
         }
+        let others = map.len();
         // At once for all: a map grows even where it replaces.
         map.reserve(headers.count());
         headers.each_list(|name, field| match behind {
@@ -133,6 +134,9 @@ impl Report {
         // Of two layers the tighter quota is told.
         if behind.is_none_or(|behind| self.remaining < behind) {
             headers.each_of_one(|name, field| drop(map.insert(name, value(field))));
+        }
+        if behind.is_none() {
+            template::learn(self, map, others);
         }
     }
 

@@ -1,8 +1,6 @@
-//! The fields of a configuration, and a map that has them, ready to be copied.
+//! The fields of a configuration.
 
-use std::sync::OnceLock;
-
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
 use super::RateLimitHeaders;
 
@@ -61,44 +59,5 @@ impl RateLimitHeaders {
             tell(remaining, Field::OlderRemaining);
             tell(reset, Field::OlderReset);
         }
-    }
-}
-
-/// A map that has the fields, and nothing in them.
-///
-/// Most of what it costs to add a field to a map is to hash its name, a byte at a time. An answer that has no field yet takes a
-/// copy of the whole map instead, in which they stand where they belong, and only the values are put in.
-#[derive(Debug)]
-pub(super) struct Blank {
-    map: HeaderMap,
-    /// The fields in the map's own order.
-    fields: Vec<Field>,
-}
-
-impl Blank {
-    /// The one of these fields.
-    pub(super) fn of(headers: RateLimitHeaders) -> &'static Self {
-        static BLANKS: [OnceLock<Blank>; 8] = [const { OnceLock::new() }; 8];
-        let RateLimitHeaders { ietf, legacy, older_draft } = headers;
-        let which = usize::from(ietf) | usize::from(legacy) << 1 | usize::from(older_draft) << 2;
-        BLANKS[which].get_or_init(|| Self::new(headers))
-    }
-
-    fn new(headers: RateLimitHeaders) -> Self {
-        let mut fields = Vec::new();
-        headers.each_list(|name, field| fields.push((name, field)));
-        headers.each_of_one(|name, field| fields.push((name, field)));
-        let map: HeaderMap = fields.iter().map(|(name, _)| (name.clone(), HeaderValue::from_static(""))).collect();
-        let fields = map.keys().filter_map(|name| fields.iter().find(|(own, _)| own == name));
-        Self { fields: fields.map(|(_, field)| *field).collect(), map }
-    }
-
-    /// A copy, with these values.
-    pub(super) fn filled(&self, value: impl Fn(Field) -> HeaderValue) -> HeaderMap {
-        let mut map = self.map.clone();
-        for (place, field) in map.values_mut().zip(&self.fields) {
-            *place = value(*field);
-        }
-        map
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::numbers::Line;
+use super::numbers::{self, Line};
 use super::{seconds, value};
 use crate::rate_limit::Quota;
 
@@ -27,6 +27,7 @@ pub(in crate::rate_limit) struct Told {
     /// As a string of structured fields (RFC 9651 section 3.3.3), with its quotes.
     name: Cow<'static, str>,
     policy: HeaderValue,
+    limit: HeaderValue,
 }
 
 /// How many terms are kept for good, and how long a name may be that is.
@@ -53,8 +54,10 @@ impl Terms {
             return own(quoted(name));
         }
         let text: &'static str = Box::leak(quoted(name).into());
-        let policy: &'static [u8] = Box::leak(policy(text, &quota).to_vec().into());
-        let told = Told { quota, name: text.into(), policy: value(Bytes::from_static(policy)) };
+        // As static text they have no owners to be counted either.
+        let for_good = |text: Bytes| value(Bytes::from_static(Box::leak(text.to_vec().into())));
+        let policy = for_good(policy(text, &quota));
+        let told = Told { quota, name: text.into(), policy, limit: for_good(quota.limit().to_string().into()) };
         let told: &'static Told = Box::leak(Box::new(told));
         kept.insert((name.into(), quota), told);
         Self::Kept(told)
@@ -79,12 +82,17 @@ impl std::ops::Deref for Terms {
 
 impl Told {
     fn new(name: Cow<'static, str>, quota: Quota) -> Self {
-        Self { quota, policy: value(policy(&name, &quota)), name }
+        Self { quota, policy: value(policy(&name, &quota)), limit: numbers::value(quota.limit()), name }
     }
 
     /// The value of `RateLimit-Policy`.
     pub(super) fn policy(&self) -> &HeaderValue {
         &self.policy
+    }
+
+    /// The value of `X-RateLimit-Limit`.
+    pub(super) fn limit(&self) -> &HeaderValue {
+        &self.limit
     }
 
     /// The value of `RateLimit`.
