@@ -86,15 +86,19 @@ impl Clock {
         if self.is_the_systems() { wall_to_a_tick() } else { self.wall() }
     }
 
-    /// The date, or one that is ahead of it by no more than a tick of the kernel: for what is told in seconds, rounded up.
+    /// The date since 1970, or one that is ahead of it by no more than a tick of the kernel: for what is told in seconds, rounded up.
     #[cfg(feature = "rate-limit")]
-    pub(crate) fn wall_or_a_tick_ahead(&self) -> SystemTime {
-        if self.is_the_systems() { wall_to_a_tick() + TICK } else { self.wall() }
+    pub(crate) fn date_or_a_tick_ahead(&self) -> Duration {
+        #[cfg(target_os = "linux")]
+        if self.is_the_systems() {
+            return coarse_date() + TICK;
+        }
+        self.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 }
 
 /// Of the slowest kernel, which has a hundred a second.
-#[cfg(feature = "rate-limit")]
+#[cfg(all(target_os = "linux", feature = "rate-limit"))]
 const TICK: Duration = Duration::from_millis(10);
 
 /// The date at the kernel's last tick.
@@ -107,13 +111,20 @@ const TICK: Duration = Duration::from_millis(10);
 ))]
 pub(crate) fn wall_to_a_tick() -> SystemTime {
     #[cfg(target_os = "linux")]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-        // A clock that is set to before 1970 is none.
-        SystemTime::UNIX_EPOCH + Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec as u32)
-    }
+    return SystemTime::UNIX_EPOCH + coarse_date();
     #[cfg(not(target_os = "linux"))]
     SystemTime::now()
+}
+
+/// The same since 1970.
+#[cfg(all(
+    target_os = "linux",
+    any(feature = "auth-core", feature = "proxy", feature = "rate-limit", feature = "request-id", feature = "serve")
+))]
+fn coarse_date() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    // A clock that is set to before 1970 is none.
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec as u32)
 }
 
 /// The hand of a [`Clock::manual`].
@@ -169,7 +180,8 @@ mod tests {
     fn a_tick_ahead_is_never_behind_and_ahead_by_no_more() {
         let clock = Clock::system();
         for _ in 0..1000 {
-            let (before, ahead, after) = (clock.wall(), clock.wall_or_a_tick_ahead(), clock.wall());
+            let date = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let (before, ahead, after) = (date(clock.wall()), clock.date_or_a_tick_ahead(), date(clock.wall()));
             assert!(ahead >= before && ahead <= after + Duration::from_millis(10), "{before:?} {ahead:?} {after:?}");
         }
     }

@@ -11,6 +11,8 @@ pub struct Head<'a> {
     uri: &'a Uri,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
+    /// Where it has been looked up before.
+    context: Option<&'a RequestContext>,
 }
 
 impl<'a> Head<'a> {
@@ -21,6 +23,7 @@ impl<'a> Head<'a> {
             uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
+            context: None,
         }
     }
 
@@ -46,12 +49,24 @@ impl<'a> Head<'a> {
 
     /// What the layers before this one know of the request. `None` where none of them has made it.
     pub fn context(&self) -> Option<&'a RequestContext> {
-        self.extensions.get()
+        self.context.or_else(|| self.extensions.get())
+    }
+
+    /// The same, for whoever asks for the context more than once.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn with_its_context(self) -> Self {
+        Self { context: self.extensions.get(), ..self }
     }
 }
 
 impl<'a> From<&'a request::Parts> for Head<'a> {
     fn from(parts: &'a request::Parts) -> Self {
-        Self { method: &parts.method, uri: &parts.uri, headers: &parts.headers, extensions: &parts.extensions }
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+            context: None,
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
+use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -57,6 +58,11 @@ impl<B> Service<Request<B>> for Origin {
 
 /// A request such as a browser sends, as `serve` hands it on.
 pub fn request() -> Request<NoBody> {
+    request_from(Ipv4Addr::new(192, 0, 2, 1))
+}
+
+/// The same from another client.
+pub fn request_from(client: Ipv4Addr) -> Request<NoBody> {
     let mut request = Request::get("/api/users/42?expand=orders")
         .header("host", "api.example.com")
         .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0")
@@ -67,7 +73,7 @@ pub fn request() -> Request<NoBody> {
         .body(Empty::new())
         .expect("the request is valid");
     let context = RequestContext::of(request.extensions_mut());
-    let connection = Connection::plain(([192, 0, 2, 1], 4711).into(), ([127, 0, 0, 1], 8080).into());
+    let connection = Connection::plain((client, 4711).into(), ([127, 0, 0, 1], 8080).into());
     context.set_connection(connection);
     request
 }

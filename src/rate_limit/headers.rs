@@ -5,7 +5,7 @@ mod numbers;
 mod template;
 mod terms;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -96,9 +96,7 @@ impl Report {
         self.resets_in = seconds(decision.reset_after);
         // Of what is told, only one kind of field needs the date.
         if self.headers.legacy {
-            let now = clock.wall_or_a_tick_ahead();
-            let at = now.checked_add(decision.reset_after).unwrap_or(now);
-            self.resets_at = seconds(at.duration_since(UNIX_EPOCH).unwrap_or_default());
+            self.resets_at = seconds(clock.date_or_a_tick_ahead().saturating_add(decision.reset_after));
         }
     }
 
@@ -167,6 +165,8 @@ fn value(text: Bytes) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use crate::rate_limit::Quota;
 

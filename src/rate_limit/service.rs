@@ -81,16 +81,17 @@ where
             return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), None);
         }
         // The quick way of nearly all requests.
-        if let Some((charge, terms, decision)) = settings.ask_the_only_limit(&request) {
+        let head = Head::of(&request).with_its_context();
+        if let Some((charge, terms, decision)) = settings.ask_the_only_limit(&head) {
             if !decision.admitted {
                 let bill = Bill { charges: smallvec![charge], terms: smallvec![terms], limits: smallvec![0] };
                 return settings.clone().admit(decision, bill, &mut self.inner, request);
             }
-            let telling = settings.tell(&decision, || smallvec![terms], Head::of(&request));
+            let telling = settings.tell(&decision, || smallvec![terms], head);
             let after = telling.map(|telling| After { telling: Some(telling), settlement: None });
             return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), after);
         }
-        let bill = match settings.bill(&request) {
+        let bill = match settings.bill(head) {
             Ok(bill) if bill.charges.is_empty() => {
                 return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), None);
             }
@@ -109,20 +110,19 @@ where
 
 impl<St: Store> Settings<St> {
     /// What the limit says where there is one, which is answered at once, and whose price is known before.
-    fn ask_the_only_limit<B>(&self, request: &Request<B>) -> Option<(Charge, Terms, Decision)> {
+    fn ask_the_only_limit(&self, head: &Head<'_>) -> Option<(Charge, Terms, Decision)> {
         let [only] = &self.limits[..] else { return None };
         if only.limit.is_priced() {
             return None;
         }
-        let (charge, terms) = only.limit.charge(&only.digests, &Head::of(request))?;
+        let (charge, terms) = only.limit.charge(&only.digests, head)?;
         let decision = self.store.now(std::slice::from_ref(&charge))?;
         Some((charge, terms, decision))
     }
 
     /// What the request is charged, or the refusal of one that has no key.
-    fn bill<B>(&self, request: &Request<B>) -> Result<Bill, Box<Response<Bytes>>> {
+    fn bill(&self, head: Head<'_>) -> Result<Bill, Box<Response<Bytes>>> {
         let mut bill = Bill { charges: Charges::new(), terms: AllTerms::new(), limits: SmallVec::new() };
-        let head = Head::of(request);
         for (n, prepared) in self.limits.iter().enumerate() {
             match prepared.limit.charge(&prepared.digests, &head) {
                 Some((charge, terms)) => {
