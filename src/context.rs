@@ -2,6 +2,7 @@
 
 mod cache_outcome;
 mod client_certificate;
+mod fact;
 mod facts;
 mod interim;
 
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::Extensions;
 
+use self::fact::Fact;
 use crate::{Identity, NameSet, Rejection, TraceContext, UpstreamError};
 
 /// What is known of one request, shared by every layer it passes.
@@ -59,10 +61,10 @@ struct Facts {
     /// What is known from the start is no matter of who comes first.
     received_over: Option<Connection>,
     connection: OnceLock<Box<Connection>>,
-    request_id: OnceLock<RequestId>,
-    trace: OnceLock<TraceContext>,
-    client_ip: OnceLock<ClientIp>,
-    route: OnceLock<RouteName>,
+    request_id: Fact<RequestId>,
+    trace: Fact<TraceContext>,
+    client_ip: Fact<ClientIp>,
+    route: Fact<RouteName>,
     identity: OnceLock<Identity>,
     credential_headers: OnceLock<Arc<NameSet>>,
     identity_headers: OnceLock<Arc<NameSet>>,
@@ -94,6 +96,23 @@ impl RequestContext {
             slots.interim_sink = interim_sink;
         }
         Self(slots)
+    }
+
+    /// True when [`of_received`](Self::of_received) has made it.
+    pub(crate) fn is_received(&self) -> bool {
+        self.0.facts.received_over.is_some()
+    }
+
+    /// Becomes the context of another request, where it stands if nobody else has it.
+    #[cfg(feature = "serve")]
+    pub(crate) fn renew(&mut self, connection: Connection, interim_sink: Option<InterimSink>) {
+        let Some(slots) = Arc::get_mut(&mut self.0) else {
+            *self = Self::of_received(connection, interim_sink);
+            return;
+        };
+        *slots = Slots::default();
+        slots.facts.received_over = Some(connection);
+        slots.interim_sink = interim_sink;
     }
 
     /// The context of a request, made now if it has none.
@@ -130,7 +149,15 @@ impl RequestContext {
 
     /// Sets the id. False when there was one already, which stays.
     pub fn set_request_id(&self, id: RequestId) -> bool {
-        self.0.facts.request_id.set(id).is_ok()
+        self.0.facts.request_id.set(id)
+    }
+
+    /// The same for who may have the context alone.
+    pub(crate) fn note_request_id(&mut self, id: RequestId) -> bool {
+        match Arc::get_mut(&mut self.0) {
+            Some(slots) => slots.facts.request_id.set_early(id),
+            None => self.set_request_id(id),
+        }
     }
 
     /// The trace this request belongs to.
@@ -140,7 +167,15 @@ impl RequestContext {
 
     /// Sets the trace. False when there was one already, which stays.
     pub fn set_trace(&self, trace: TraceContext) -> bool {
-        self.0.facts.trace.set(trace).is_ok()
+        self.0.facts.trace.set(trace)
+    }
+
+    /// The same for who may have the context alone.
+    pub(crate) fn note_trace(&mut self, trace: TraceContext) -> bool {
+        match Arc::get_mut(&mut self.0) {
+            Some(slots) => slots.facts.trace.set_early(trace),
+            None => self.set_trace(trace),
+        }
     }
 
     /// Who the client is.
@@ -150,7 +185,15 @@ impl RequestContext {
 
     /// Sets the client's address. False when there was one already, which stays.
     pub fn set_client_ip(&self, client_ip: ClientIp) -> bool {
-        self.0.facts.client_ip.set(client_ip).is_ok()
+        self.0.facts.client_ip.set(client_ip)
+    }
+
+    /// The same for who may have the context alone.
+    pub(crate) fn note_client_ip(&mut self, client_ip: ClientIp) -> bool {
+        match Arc::get_mut(&mut self.0) {
+            Some(slots) => slots.facts.client_ip.set_early(client_ip),
+            None => self.set_client_ip(client_ip),
+        }
     }
 
     /// The name of the route that matched. Logs and metrics use it as a label; the raw path is never one.
@@ -160,7 +203,15 @@ impl RequestContext {
 
     /// Sets the route. False when there was one already, which stays.
     pub fn set_route(&self, route: RouteName) -> bool {
-        self.0.facts.route.set(route).is_ok()
+        self.0.facts.route.set(route)
+    }
+
+    /// The same for who may have the context alone.
+    pub(crate) fn note_route(&mut self, route: RouteName) -> bool {
+        match Arc::get_mut(&mut self.0) {
+            Some(slots) => slots.facts.route.set_early(route),
+            None => self.set_route(route),
+        }
     }
 
     /// Who made the request. None while it is anonymous.

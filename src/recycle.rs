@@ -5,6 +5,10 @@ use std::cell::RefCell;
 
 use http::{Extensions, HeaderMap, Request};
 
+use crate::RequestContext;
+#[cfg(feature = "serve")]
+use crate::{Connection, InterimSink};
+
 /// How many of each kind a thread keeps, and how large a map may be.
 const KEPT: usize = 64;
 const LARGEST: usize = 48;
@@ -37,16 +41,26 @@ pub(crate) fn give_headers(mut headers: HeaderMap) {
     }
 }
 
-/// Extensions that hold nothing.
+/// Extensions that hold the context of a request that was just received, and nothing else.
 #[cfg(feature = "serve")]
-pub(crate) fn extensions() -> Extensions {
-    KEPT_HERE.with_borrow_mut(|kept| kept.extensions.pop()).unwrap_or_default()
+pub(crate) fn received(connection: Connection, interim_sink: Option<InterimSink>) -> Extensions {
+    let mut extensions = KEPT_HERE.with_borrow_mut(|kept| kept.extensions.pop()).unwrap_or_default();
+    match extensions.get_mut::<RequestContext>() {
+        Some(context) => context.renew(connection, interim_sink),
+        None => drop(extensions.insert(RequestContext::of_received(connection, interim_sink))),
+    }
+    extensions
 }
 
 /// Nobody needs these extensions any more.
 pub(crate) fn give_extensions(mut extensions: Extensions) {
-    // What is dropped here may be somebody's own, and may do anything.
-    extensions.clear();
+    // A context that the server has made keeps its place for the next one. Somebody may still read it: what it knows is
+    // forgotten when it is taken again.
+    let is_servers = extensions.len() == 1 && extensions.get().is_some_and(RequestContext::is_received);
+    if !is_servers {
+        // What is dropped here may be somebody's own, and may do anything.
+        extensions.clear();
+    }
     KEPT_HERE.with_borrow_mut(|kept| {
         if kept.extensions.len() < KEPT {
             kept.extensions.push(extensions);
@@ -77,11 +91,52 @@ mod tests {
             let taken = headers(3);
             assert_eq!((taken.len(), taken.capacity()), (0, capacity));
             assert!(headers(3).capacity() < capacity);
+        })
+        .join()
+        .unwrap();
+    }
 
+    #[cfg(feature = "serve")]
+    #[test]
+    fn a_context_that_is_taken_again_knows_nothing_of_the_request_before() {
+        std::thread::spawn(|| {
+            let connection = |port| Connection::plain(([127, 0, 0, 1], port).into(), ([127, 0, 0, 1], 80).into());
+            for somebody_reads_it in [false, true] {
+                let first = received(connection(1), None);
+                let context = first.get::<RequestContext>().unwrap().clone();
+                context.set_route("first".into());
+                context.set_request_id(crate::RequestId::new(HeaderValue::from_static("first")).unwrap());
+                context.record_try("a:1".into());
+                let reader = somebody_reads_it.then_some(context);
+                give_extensions(first);
+
+                let second = received(connection(2), None);
+                let context = second.get::<RequestContext>().unwrap();
+                assert_eq!((second.len(), context.connection().unwrap().peer.port()), (1, 2));
+                assert!(
+                    context.route().is_none() && context.request_id().is_none() && context.upstream_server().is_none()
+                );
+                assert_eq!(context.tries(), 0);
+                assert!(reader.is_none_or(|reader| reader.route().unwrap().as_str() == "first"));
+            }
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[cfg(feature = "serve")]
+    #[test]
+    fn what_others_have_put_into_extensions_is_dropped_with_them() {
+        std::thread::spawn(|| {
             let mut given = Extensions::new();
             given.insert("secret");
             give_extensions(given);
-            assert!(extensions().is_empty());
+            let connection = Connection::plain(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 80).into());
+            let mut given = received(connection.clone(), None);
+            assert_eq!(given.len(), 1);
+            given.insert("secret");
+            give_extensions(given);
+            assert_eq!(received(connection, None).len(), 1);
         })
         .join()
         .unwrap();

@@ -49,7 +49,7 @@ impl Settings {
             self.headers.remove_all(request.headers_mut());
             ClientIp::from_peer(peer, self.ipv6_prefix)
         };
-        RequestContext::get_or_insert(request.extensions_mut()).set_client_ip(client);
+        RequestContext::get_or_insert(request.extensions_mut()).note_client_ip(client);
     }
 
     fn peer_of(&self, extensions: &Extensions) -> Option<SocketAddr> {

@@ -62,32 +62,29 @@ where
 impl Settings {
     /// Sets the id and the trace of a request, in its context and in its headers.
     fn identify<B>(&self, request: &mut Request<B>) -> RequestId {
-        let context = RequestContext::of(request.extensions_mut());
+        let context = RequestContext::get_or_insert(request.extensions_mut());
         let is_trusted = self.trust_every_peer || context.client_ip().is_some_and(ClientIp::peer_is_trusted);
+        let (id, trace) = (context.request_id().cloned(), context.trace().cloned());
 
-        let id = match context.request_id() {
-            Some(id) => id.clone(),
-            None => {
-                let incoming = if is_trusted { self.incoming_id(request.headers()) } else { None };
-                let id = incoming.unwrap_or_else(|| self.make_id(&Head::of(request)));
-                context.set_request_id(id.clone());
-                id
-            }
-        };
+        let id = id.unwrap_or_else(|| {
+            let incoming = if is_trusted { self.incoming_id(request.headers()) } else { None };
+            incoming.unwrap_or_else(|| self.make_id(&Head::of(request)))
+        });
         let headers = request.headers_mut();
         self.spellings.remove_from(headers);
         let mut of_origin = ForOrigin::of(headers);
         of_origin.set(&self.header, id.as_header_value().clone());
 
-        if self.trace_context {
-            match context.trace() {
-                Some(trace) => trace.write_for_origin(&mut of_origin),
-                None => {
-                    let trace = self.next_trace(of_origin.headers(), is_trusted);
-                    trace.write_for_origin(&mut of_origin);
-                    context.set_trace(trace);
-                }
-            }
+        let trace = self.trace_context.then(|| {
+            let trace = trace.unwrap_or_else(|| self.next_trace(of_origin.headers(), is_trusted));
+            trace.write_for_origin(&mut of_origin);
+            trace
+        });
+        // What was there before stays.
+        let context = RequestContext::get_or_insert(request.extensions_mut());
+        context.note_request_id(id.clone());
+        if let Some(trace) = trace {
+            context.note_trace(trace);
         }
         id
     }

@@ -82,10 +82,7 @@ where
             }
         };
         if let Some(name) = &self.settings.table.routes()[index].name {
-            match request.extensions().get::<RequestContext>() {
-                Some(context) => context.set_route(name.clone()),
-                None => RequestContext::of(request.extensions_mut()).set_route(name.clone()),
-            };
+            RequestContext::get_or_insert(request.extensions_mut()).note_route(name.clone());
         }
         let service = match self.last.take() {
             Some((last, service)) if last == index => service,

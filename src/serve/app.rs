@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::ServeBody;
 use super::settings::Settings;
-use crate::{Connection, InterimSink, Oneshot, Reason, Rejection, RequestContext};
+use crate::{Connection, InterimSink, Oneshot, Reason, Rejection, RequestContext, recycle};
 
 /// What requests of a connection are served with.
 pub(super) struct App<S> {
@@ -35,7 +35,11 @@ where
         mut request: Request<ServeBody>,
         interim: Option<InterimSink>,
     ) -> Oneshot<S, Request<ServeBody>> {
-        request.extensions_mut().insert(RequestContext::of_received(self.connection.clone(), interim));
+        let (connection, extensions) = (self.connection.clone(), request.extensions_mut());
+        match extensions.is_empty() {
+            true => *extensions = recycle::received(connection, interim),
+            false => drop(extensions.insert(RequestContext::of_received(connection, interim))),
+        }
         Oneshot::start(&mut self.service, request)
     }
 }

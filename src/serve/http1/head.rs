@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderName, Method, Request, Uri, Version};
 use crate::h1::names::Fields;
 use crate::h1::{Framing, decimal};
 use crate::known::Known;
-use crate::recycle;
 use crate::{Reason, Rejection};
 
 /// Fields that are parsed on the stack; more are allowed where the server's settings say so.
@@ -115,7 +114,6 @@ impl Parsed {
         let mut request = Request::new(());
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
         (*request.version_mut(), *request.headers_mut()) = (version, headers);
-        *request.extensions_mut() = recycle::extensions();
         Ok(Head { request, known, framing, keeps_alive })
     }
 }
