@@ -27,7 +27,7 @@ where
     bencher.iter(|| drop(block_on(service.call(request())).unwrap()));
 }
 
-/// The same, by clients each of which sends so many requests in a row that a quota of 9,999 has room for them.
+/// The same, by clients each of which sends so many requests in a row that a quota of 600 has room for them.
 fn call_by_turns<S>(bencher: &mut Bencher<'_>, mut service: S)
 where
     S: Service<http::Request<support::NoBody>>,
@@ -35,7 +35,7 @@ where
 {
     let mut sent = 0u32;
     bencher.iter(|| {
-        let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + (sent >> 12));
+        let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + (sent >> 9));
         sent += 1;
         drop(block_on(service.call(request_from(client))).unwrap());
     });
@@ -102,7 +102,7 @@ fn layers(criterion: &mut Criterion) {
         call(bencher, ClientIpLayer::new().layer(all.layer(Answer)));
     });
     // By a quota as people have them, whose numbers are short and which is charged by the kernel's tick.
-    let usual = || RateLimitLayer::new([Limit::new("per_user", Quota::per_hour(9_999))]);
+    let usual = || RateLimitLayer::new([Limit::new("per_user", Quota::per_minute(600))]);
     group.bench_function("client_ip/by_turns", |bencher| call_by_turns(bencher, ClientIpLayer::new().layer(Answer)));
     group.bench_function("rate_limit/usual/without_headers", |bencher| {
         let silent = usual().headers(RateLimitHeaders::none());
