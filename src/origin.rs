@@ -47,6 +47,7 @@ impl Origin {
     }
 
     /// The absolute URI of `path` below this origin's base.
+    #[inline(never)]
     pub(crate) fn uri(&self, path: &PathAndQuery) -> Option<Uri> {
         if !path.path().starts_with('/') {
             return None;

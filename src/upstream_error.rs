@@ -79,11 +79,13 @@ impl UpstreamErrorKind {
 
 impl UpstreamError {
     /// An error of this kind, for which nothing more is known.
+    #[cold]
     pub fn new(kind: UpstreamErrorKind) -> Self {
         Self { kind, source: None }
     }
 
     /// An error of this kind, with what caused it.
+    #[cold]
     pub fn with_source(kind: UpstreamErrorKind, source: impl Into<BoxError>) -> Self {
         Self { kind, source: Some(Arc::from(source.into())) }
     }

@@ -53,6 +53,7 @@ where
     }
 }
 
+#[inline(never)]
 fn redirect(answer: &Response<Bytes>, to: &Template, head: Head<'_>) -> Response<Bytes> {
     let place = to.render_uri(head);
     // To a browser these begin with a host, which would be the client's to choose.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Extensions, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use tower_service::Service;
 
 use super::ClientIpFuture;
@@ -43,13 +43,18 @@ impl Settings {
             return self.headers.remove_all(request.headers_mut());
         };
         let client = if self.trusted.contains(peer.ip()) {
-            let address = self.headers.believe(request.headers_mut(), peer.ip(), &self.trusted);
-            ClientIp::behind_trusted(peer, address, self.ipv6_prefix)
+            self.client_behind(peer, request.headers_mut())
         } else {
             self.headers.remove_all(request.headers_mut());
             ClientIp::from_peer(peer, self.ipv6_prefix)
         };
         RequestContext::get_or_insert(request.extensions_mut()).note_client_ip(client);
+    }
+
+    #[inline(never)]
+    fn client_behind(&self, trusted: SocketAddr, headers: &mut HeaderMap) -> ClientIp {
+        let address = self.headers.believe(headers, trusted.ip(), &self.trusted);
+        ClientIp::behind_trusted(trusted, address, self.ipv6_prefix)
     }
 
     fn peer_of(&self, extensions: &Extensions) -> Option<SocketAddr> {

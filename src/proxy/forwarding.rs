@@ -74,6 +74,7 @@ impl Pseudonym {
 }
 
 /// True when `Via` says that the request passed this gateway before.
+#[inline(never)]
 pub(super) fn is_loop(headers: &HeaderMap, own: &Pseudonym) -> bool {
     headers.get_all(VIA).iter().any(|line| {
         // Each member is `received-protocol received-by [comment]`.
@@ -120,8 +121,14 @@ impl Forwarding {
         self.x_forwarded || self.forwarded
     }
 
+    /// True when there is anything to write.
+    pub(super) fn writes(&self) -> bool {
+        self.x_forwarded || self.forwarded || self.client_cert || self.via.is_some()
+    }
+
     /// Writes the configured fields. Fields that are there already are believed: what the client wrote itself must have
     /// been removed, by `ClientIpLayer` or by [`remove_unbelieved`].
+    #[inline(never)]
     pub(super) fn write(&self, headers: &mut HeaderMap, received: &Received<'_>) {
         if self.x_forwarded {
             write_x_forwarded(headers, received);

@@ -182,6 +182,7 @@ impl Exchange {
         response.map(|body| ResponseBody::inner(ProxyBody::new(body, timeouts.body_idle, total, context)))
     }
 
+    #[cold]
     fn fail<R>(&mut self, error: UpstreamError) -> Response<ResponseBody<ProxyBody<R>>> {
         let rejection = rejection(&error);
         if let Some(context) = &self.context {

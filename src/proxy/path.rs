@@ -86,11 +86,13 @@ fn is_unambiguous(path: &str) -> bool {
     !path.starts_with("//") && !holds_dot_segment(path.as_bytes())
 }
 
-fn holds_dot_segment(mut path: &[u8]) -> bool {
+fn holds_dot_segment(path: &[u8]) -> bool {
     // Most paths have neither a dot nor anything that stands for one.
-    if !path.iter().any(|byte| matches!(byte, b'.' | b'%')) {
-        return false;
-    }
+    path.iter().any(|byte| matches!(byte, b'.' | b'%')) && holds_dressed_dot_segment(path)
+}
+
+#[inline(never)]
+fn holds_dressed_dot_segment(mut path: &[u8]) -> bool {
     let is_dot_segment = |dots| matches!(dots, Some(1 | 2));
     // Since the last separator, as long as there is nothing else.
     let mut dots: Option<usize> = None;

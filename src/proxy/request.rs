@@ -54,7 +54,10 @@ pub(super) fn prepare(
     if context.and_then(RequestContext::client_ip).is_none() {
         remove_unbelieved(&mut parts.headers);
     }
-    settings.forwarding.write(&mut parts.headers, &Received::new(context, host.as_ref(), parts.version));
+    if settings.forwarding.writes() {
+        let received = Received::new(context, host.as_ref(), parts.version);
+        settings.forwarding.write(&mut parts.headers, &received);
+    }
 
     match &settings.host {
         HostPolicy::Upstream => drop(parts.headers.remove(header::HOST)),
@@ -87,6 +90,7 @@ pub(super) fn final_recipient(parts: &mut request::Parts) -> Option<Response<Byt
 
 /// What the request is for: the authority of an absolute target (or of HTTP/2), which goes before Host (RFC 9112
 /// section 3.2.2), without user info.
+#[inline(never)]
 fn host_of(parts: &request::Parts) -> Option<HeaderValue> {
     let Some(authority) = parts.uri.authority() else {
         return parts.headers.get(header::HOST).cloned();
@@ -100,6 +104,7 @@ fn refuse(reason: Reason, detail: &'static str) -> Rejection {
 }
 
 /// True when something is expected beside 100-continue, in a list or in a line of its own (RFC 9110 section 10.1.1).
+#[inline(never)]
 fn expects_more_than_to_go_on(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::EXPECT).into_iter();
     let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));

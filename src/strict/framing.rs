@@ -17,6 +17,11 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), Refusal
     if !Known::of(headers).any(Known::CONTENT_LENGTH.and(Known::TRANSFER_ENCODING)) {
         return Ok(());
     }
+    check_stated(version, headers)
+}
+
+#[inline(never)]
+fn check_stated(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

@@ -31,11 +31,21 @@ pub(super) fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<
     if uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
         return Err(OTHER_SCHEME);
     }
-    let Some(authority) = uri.authority() else {
+    match uri.authority() {
+        Some(authority) => check_beside(authority.as_str(), host, version),
         // HTTP/1.0 came before Host, and may go without.
-        return if host.is_some() || version < Version::HTTP_11 { Ok(None) } else { Err(MISSING) };
-    };
-    let authority = authority.as_str();
+        None => {
+            if host.is_some() || version < Version::HTTP_11 {
+                Ok(None)
+            } else {
+                Err(MISSING)
+            }
+        }
+    }
+}
+
+#[inline(never)]
+fn check_beside(authority: &str, host: Option<&HeaderValue>, version: Version) -> Result<Option<HeaderValue>, Refusal> {
     if !is_host(authority.as_bytes()) {
         return Err(INVALID_AUTHORITY);
     }
@@ -52,6 +62,11 @@ fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
+#[inline(never)]
+fn is_ipv6(address: &[u8]) -> bool {
+    std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
 /// `uri-host [ ":" port ]`, the host an IPv6 address in brackets, or letters, digits, `-`, `.`, `_` and `~`.
 ///
 /// RFC 3986 section 3.2.2 lets a registered name hold percent-encodings and delimiters such as `,` and `;` too. No name
@@ -60,7 +75,7 @@ fn is_host(value: &[u8]) -> bool {
     let port = match value {
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-            if std::str::from_utf8(&rest[..end]).ok().and_then(|v6| v6.parse::<Ipv6Addr>().ok()).is_none() {
+            if !is_ipv6(&rest[..end]) {
                 return false;
             }
             &rest[end + 1..]

@@ -64,12 +64,18 @@ impl Settings {
         let refusal = match self.check(request) {
             // A trial changes nothing.
             Ok(_) if self.gate.dry_run => return None,
+            Ok(Changes { host: None, target: None }) => return None,
             Ok(changes) => match changes.apply(request) {
                 Ok(()) => return None,
                 Err(refusal) => refusal,
             },
             Err(refusal) => refusal,
         };
+        self.refuse(request, &refusal)
+    }
+
+    #[cold]
+    fn refuse<B>(&self, request: &Request<B>, refusal: &Refusal) -> Option<Response<Bytes>> {
         let mut answer = self.gate.refuse(Head::of(request), refusal.rejection())?;
         refusal.close_after(&mut answer, request.version());
         Some(answer)
@@ -85,9 +91,11 @@ impl Settings {
 
     /// The target with its path in normal form, and the query as it is. `None` when that is what it has.
     fn normal_target(&self, uri: &Uri) -> Result<Option<PathAndQuery>, Refusal> {
-        if path::is_clean(uri.path()) {
-            return Ok(None);
-        }
+        if path::is_clean(uri.path()) { Ok(None) } else { self.normalised_target(uri) }
+    }
+
+    #[inline(never)]
+    fn normalised_target(&self, uri: &Uri) -> Result<Option<PathAndQuery>, Refusal> {
         let normal = path::normalise(uri.path())?;
         if !self.encoded_slashes.admits(&normal) {
             return Err(ENCODED_SLASH);
@@ -102,6 +110,7 @@ impl Settings {
 }
 
 impl Changes {
+    #[inline(never)]
     fn apply<B>(self, request: &mut Request<B>) -> Result<(), Refusal> {
         if let Some(host) = self.host {
             request.headers_mut().insert(HOST, host);

@@ -80,10 +80,7 @@ impl Client {
         let (parts, body) = request.into_parts();
         let context = parts.extensions.get::<RequestContext>();
         let server = shared.upstream.choose_for(&parts.headers, context).ok_or(UpstreamErrorKind::NoServer)?;
-        let watch = shared.upstream.watches().then(|| {
-            let sent = Sent::new(shared.upstream.clone(), server.clone());
-            Box::new(Watch::new(sent, &parts.method, context.cloned()))
-        });
+        let watch = shared.upstream.watches().then(|| shared.watch(&server, &parts.method, context));
         let cookie = shared.upstream.cookie_for(&server, &parts.headers).map(Box::new);
         let in_flight = server.enter(shared.upstream.0.in_flight.as_ref());
         let server = in_flight.server();
@@ -139,7 +136,7 @@ impl Client {
         let state = match prepared {
             Prepared::On(connection) => State::exchange(connection, call),
             Prepared::Written(upload) => State::obtain(upload, call),
-            Prepared::Shared(draft, body) => State::Sharing(Box::new(Sharing::new(draft, body, call))),
+            Prepared::Shared(draft, body) => State::share(draft, body, call),
         };
         Ok(ClientFuture { state, watch })
     }
@@ -149,6 +146,12 @@ impl Shared {
     /// What tells this client's connections from those of others.
     pub(super) fn id(&self) -> usize {
         Arc::as_ptr(&self.pool) as usize
+    }
+
+    #[inline(never)]
+    fn watch(&self, server: &Arc<Server>, method: &Method, context: Option<&RequestContext>) -> SentWatch {
+        let sent = Sent::new(self.upstream.clone(), server.clone());
+        Box::new(Watch::new(sent, method, context.cloned()))
     }
 
     /// An idle connection, unless others wait for one.
@@ -233,6 +236,7 @@ impl Call {
     }
 
     /// The answer of an origin that has switched protocols: an error if that was not asked for, or is to another one.
+    #[cold]
     fn switch(self, exchange: Exchange, head: Head) -> Result<Response<OriginBody>, UpstreamError> {
         let agreed = self.switches && head.version == Version::HTTP_11 && names_websocket(&head.headers);
         let connection = agreed.then(|| exchange.into_connection());
@@ -281,6 +285,12 @@ impl State {
         Self::Exchanging(Some((Exchange::new(connection, call.answers_head), call)))
     }
 
+    #[inline(never)]
+    fn share(draft: Draft, body: Option<SendBody>, call: Call) -> Self {
+        Self::Sharing(Box::new(Sharing::new(draft, body, call)))
+    }
+
+    #[cold]
     fn obtain(upload: Upload, call: Call) -> Self {
         let (shared, server) = (call.lease.shared.clone(), call.lease.in_flight.server().clone());
         let connection = Box::pin(async move {

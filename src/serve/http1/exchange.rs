@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version};
+use http::{Extensions, Method, Request, Response, Version};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -309,6 +309,7 @@ where
             || memchr::memchr(b'\n', &received[self.parsed..]).is_some()
     }
 
+    #[cold]
     fn refuse_head(&mut self, refused: Refused) {
         let is_head = is_of_head(&self.line.received);
         (self.asked.version, self.asked.is_head, self.asked.is_connect) = (Version::HTTP_11, is_head, false);
@@ -336,19 +337,22 @@ where
         };
         let may_switch = known.any(Known::UPGRADE) || self.asked.is_connect;
         self.offer = None;
-        if may_switch
-            && is_http_11
-            && self.upload.is_none()
-            && let Some((offer, on_upgrade)) = Offer::new()
-        {
-            self.offer = Some(offer);
-            request.extensions_mut().insert(on_upgrade);
-            request.extensions_mut().insert(self.signals.counters().drain.watch());
+        if may_switch && is_http_11 && self.upload.is_none() {
+            self.offer_to_switch(request.extensions_mut());
         }
         let number = self.interim.begin(is_http_11);
         let interim = is_http_11.then(|| InterimSink::new(self.interim.clone(), number));
         let future = self.app.call(request.map(|()| body), interim);
         self.exchange.set(Exchange::Called { future });
+    }
+
+    #[cold]
+    fn offer_to_switch(&mut self, extensions: &mut Extensions) {
+        if let Some((offer, on_upgrade)) = Offer::new() {
+            self.offer = Some(offer);
+            extensions.insert(on_upgrade);
+            extensions.insert(self.signals.counters().drain.watch());
+        }
     }
 
     // === The answer ===
@@ -373,12 +377,14 @@ where
     }
 
     /// The answer to a request that the service is not given.
+    #[cold]
     fn refuse(&mut self, rejection: &Rejection) {
         let answer = self.app.settings.refusal(rejection, false);
         self.answer_and_close(answer);
     }
 
     /// The answer to a request that the service has none for. Its id, if it got one, is lost with it.
+    #[cold]
     fn fail(&mut self) {
         self.answer_and_close(internal_error().response(None));
     }
