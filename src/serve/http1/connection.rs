@@ -161,6 +161,7 @@ where
     B: Body,
     B::Data: From<Bytes>,
 {
+    #[inline(never)]
     fn end(self, end: Next, signals: &Signals, cx: &mut Context<'_>) -> Self {
         let Self::Serving(exchanges) = self else { return Self::Closed };
         let (mut socket, app, offer) = exchanges.into_parts();

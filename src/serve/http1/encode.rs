@@ -73,16 +73,14 @@ pub(super) fn write_head<B>(out: &mut Vec<u8>, answer: &Response<B>, exact: Opti
                 continue;
             }
             TRANSFER_ENCODING => continue,
-            CONNECTION if !switches => {
-                let mut options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-                if options.any(|option| option.eq_ignore_ascii_case(b"close")) {
+            CONNECTION if !switches => match read_connection(value.as_bytes()) {
+                Said::Close => {
                     keeps_alive = false;
                     continue;
                 }
-                if value.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
-                    continue;
-                }
-            }
+                Said::KeepAlive => continue,
+                Said::Options => {}
+            },
             DATE => has_date = true,
             _ => {}
         }
@@ -121,6 +119,25 @@ pub(super) fn write_head<B>(out: &mut Vec<u8>, answer: &Response<B>, exact: Opti
     Written { encoder, keeps_alive }
 }
 
+/// What a line of Connection says of the connection.
+enum Said {
+    Close,
+    KeepAlive,
+    Options,
+}
+
+#[inline(never)]
+fn read_connection(line: &[u8]) -> Said {
+    let mut options = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    if options.any(|option| option.eq_ignore_ascii_case(b"close")) {
+        Said::Close
+    } else if line.eq_ignore_ascii_case(b"keep-alive") {
+        Said::KeepAlive
+    } else {
+        Said::Options
+    }
+}
+
 /// Writes an interim answer (RFC 9110 section 15.2).
 pub(super) fn write_interim(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
     write_status_line(out, Version::HTTP_11, status);
@@ -145,6 +162,11 @@ fn write_status_line(out: &mut Vec<u8>, version: Version, status: StatusCode) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         return;
     }
+    write_other_status_line(out, version, status);
+}
+
+#[inline(never)]
+fn write_other_status_line(out: &mut Vec<u8>, version: Version, status: StatusCode) {
     out.extend_from_slice(if version == Version::HTTP_11 { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');

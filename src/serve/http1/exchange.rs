@@ -173,11 +173,13 @@ where
     }
 
     /// The head that has begun takes too long.
+    #[cold]
     pub(super) fn give_up_head(&mut self) {
         self.refuse_head(Refused::TooSlow);
     }
 
     /// The request body takes too long.
+    #[cold]
     pub(super) fn fail_body(&mut self, cx: &Context<'_>) {
         if let Some(upload) = &self.upload {
             upload.signals.fail_body();
