@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
     let mut origins = std::env::args().skip(1);
     let (Some(api), Some(web)) = (origins.next(), origins.next()) else { return Err("name two origins".into()) };
     let server = start("127.0.0.1:8080", &api, &web)?;
-    tower_gateway::serve::shutdown_signal().await?;
+    tower_gateway::serve::shutdown_signal()?.await;
     server.drain(std::time::Duration::from_secs(30)).await;
     Ok(())
 }

@@ -149,10 +149,12 @@ fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>)
     if let (Source::Demo(demo), Some(address)) = (&source, server.local_addrs().first()) {
         greeting.push_str(&demo.tour(*address));
     }
+    // Whoever reads the greeting may ask for an end at once.
+    let asked_to_stop = shutdown_signal()?;
     // Whoever started the gateway may not be reading, which is no reason not to serve.
     let _ = std::io::stdout().write_all(greeting.as_bytes());
     control.block_on(async {
-        shutdown_signal().await?;
+        asked_to_stop.await;
         // Load balancers see that this gateway is leaving before its listeners close.
         let (drain_delay, shutdown_grace) = running.leave();
         tokio::time::sleep(drain_delay).await;

@@ -22,7 +22,7 @@
 //!     println!("listening on {}", server.local_addrs()[0]);
 //!
 //!     # if false {
-//!     tower_gateway::serve::shutdown_signal().await?;
+//!     tower_gateway::serve::shutdown_signal()?.await;
 //!     # }
 //!     let drained = server.drain(Duration::from_secs(30)).await;
 //!     println!("{} connections were cut", drained.aborted);
