@@ -40,7 +40,8 @@ pin_project! {
     #[project = StateProj]
     #[derive(Debug)]
     enum State<S, Request, F, E> {
-        Waiting { service: S, request: Option<Request> },
+        // In a box, for it is rare: what is nested in all layers, and moved by each, is then no larger than it mostly is.
+        Waiting { waiting: Option<Box<(S, Request)>> },
         Called { #[pin] future: F },
         Failed { error: Option<E> },
     }
@@ -62,7 +63,7 @@ where
             Poll::Pending => {
                 let fresh = inner.clone();
                 let service = std::mem::replace(inner, fresh);
-                State::Waiting { service, request: Some(request) }
+                State::Waiting { waiting: Some(Box::new((service, request))) }
             }
         };
         Self { state }
@@ -79,10 +80,11 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Waiting { service, request } => {
+                StateProj::Waiting { waiting } => {
+                    let (service, _) = &mut **waiting.as_mut().expect("taken once, and the state moves on");
                     ready!(service.poll_ready(cx))?;
-                    let future = service.call(request.take().expect("a request is taken once, and the state moves on"));
-                    this.state.set(State::Called { future });
+                    let (mut service, request) = *waiting.take().expect("it was there");
+                    this.state.set(State::Called { future: service.call(request) });
                 }
                 StateProj::Called { future } => return future.poll(cx),
                 StateProj::Failed { error } => {

@@ -76,10 +76,15 @@ fn a_key_that_is_known_is_counted_without_an_allocation() {
 
     let limit = || RateLimitLayer::per_minute(100);
     assert_eq!(allocations(ClientIpLayer::new().layer(limit().headers(RateLimitHeaders::none()).layer(Answer))), 0);
-    // How things stand, and the two tables of an answer that has no field yet. A date that the thread has not written before is
-    // two more, once a second.
+    // The two tables of an answer that has no field yet. What of 100 requests remains has been told before, but for the first time,
+    // which the thread remembers. A date that it has not written before is two more, once a second.
     let fields = || allocations(ClientIpLayer::new().layer(limit().layer(Answer)));
-    let counted: Vec<_> = (0..10).map(|_| fields()).collect();
+    let counted: Vec<_> = (0..10).map(|_| fields()).skip(1).collect();
+    assert!(counted.contains(&2) && counted.iter().all(|count| [2, 4].contains(count)), "{counted:?}");
+    // Of more than are remembered it is written each time. Of answers that are like none before, one in sixteen is kept.
+    let limit = || RateLimitLayer::per_minute(5_000);
+    let fields = || allocations(ClientIpLayer::new().layer(limit().layer(Answer)));
+    let counted: Vec<_> = (0..26).map(|_| fields()).skip(16).collect();
     assert!(counted.contains(&3) && counted.iter().all(|count| [3, 5].contains(count)), "{counted:?}");
 }
 

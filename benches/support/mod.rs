@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::net::Ipv4Addr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -101,7 +101,11 @@ pub fn many_ranges(count: u32) -> CidrSet {
 
 /// Polls a future that waits for nothing; the proxy lets others go first once.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+    finish(pin!(future))
+}
+
+/// The same where it stands, as servers poll theirs.
+pub fn finish<F: Future>(mut future: Pin<&mut F>) -> F::Output {
     for _ in 0..2 {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return output;

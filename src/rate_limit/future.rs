@@ -39,7 +39,7 @@ pin_project! {
         Own { response: Option<Response<Bytes>> },
         Asking { #[pin] asked: A, waiting: Option<Box<Waiting<S, B, St>>> },
         Calling { #[pin] call: Oneshot<S, Request<B>>, after: Option<After<St>> },
-        Settling { #[pin] settled: A, response: Option<Response<R>>, after: Option<After<St>> },
+        Settling { #[pin] settled: A, answered: Option<Box<Answered<R, St>>> },
     }
 }
 
@@ -51,6 +51,12 @@ struct Waiting<S, B, St> {
     request: Request<B>,
 }
 
+/// What waits for the correction of what it was charged.
+struct Answered<R, St> {
+    response: Response<R>,
+    after: After<St>,
+}
+
 impl<S, B, R, St> RateLimitFuture<S, B, R, St>
 where
     S: Service<Request<B>, Response = Response<R>>,
@@ -60,6 +66,7 @@ where
         Self { state: State::Own { response: Some(response) } }
     }
 
+    #[inline(always)]
     pub(super) fn calling(call: Oneshot<S, Request<B>>, after: Option<After<St>>) -> Self {
         Self { state: State::Calling { call, after } }
     }
@@ -108,17 +115,16 @@ where
                         after.tell(&mut response);
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                     };
-                    this.state.set(State::Settling { settled, response: Some(response), after: Some(after) });
+                    let answered = Some(Box::new(Answered { response, after }));
+                    this.state.set(State::Settling { settled, answered });
                 }
-                StateProj::Settling { settled, response, after } => {
+                StateProj::Settling { settled, answered } => {
                     let settled = ready!(settled.poll(cx));
-                    let mut response = response.take().expect("polled after it had completed");
-                    if let Some(after) = after {
-                        if let Ok(decision) = settled {
-                            after.settled(&decision);
-                        }
-                        after.tell(&mut response);
+                    let Answered { mut response, mut after } = *answered.take().expect("polled after it had completed");
+                    if let Ok(decision) = settled {
+                        after.settled(&decision);
                     }
+                    after.tell(&mut response);
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
             }

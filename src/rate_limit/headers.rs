@@ -2,13 +2,14 @@
 
 mod fields;
 mod numbers;
+mod said;
 mod template;
 mod terms;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 use smallvec::SmallVec;
 
 use self::fields::Field;
@@ -68,55 +69,78 @@ impl RateLimitHeaders {
 /// The terms of all that a request is charged, in their order: mostly of one limit.
 pub(super) type AllTerms = SmallVec<[Terms; 1]>;
 
+/// Who hears of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Audience {
+    /// How the client is told.
+    pub(super) headers: RateLimitHeaders,
+    /// Whether a layer further out tells of limits as well.
+    pub(super) is_heard: bool,
+}
+
+/// What an answer says of a layer that it has passed, for those further out: how much remains of what its client is told of.
+#[derive(Clone, Copy)]
+struct Told(u64);
+
 /// What one answer is told.
 #[derive(Debug)]
 pub(super) struct Report {
-    headers: RateLimitHeaders,
-    terms: AllTerms,
-    /// Which of them is described.
-    tightest: usize,
+    to: Audience,
+    /// Those that are described.
+    terms: Terms,
+    /// Where there are several, all of them in their order. In a box, as whatever waits for an answer moves with it.
+    all: Option<Box<AllTerms>>,
     remaining: u64,
     /// In seconds.
-    resets_in: u64,
+    resets_in: u32,
     /// In seconds since 1970.
     resets_at: u64,
 }
 
 impl Report {
-    /// What the decision that was just made says of these terms.
-    pub(super) fn new(headers: RateLimitHeaders, terms: AllTerms, decision: &Decision, clock: &Clock) -> Self {
-        let mut report = Self { headers, terms, tightest: decision.charge, remaining: 0, resets_in: 0, resets_at: 0 };
-        report.update(decision, clock);
-        report
+    /// What the decision that was just made says of the only quota.
+    #[inline(always)]
+    pub(super) fn new(to: Audience, terms: Terms, decision: &Decision, clock: &Clock) -> Self {
+        let (resets_in, resets_at) = resets(to.headers, decision, clock);
+        Self { to, terms, all: None, remaining: decision.remaining, resets_in, resets_at }
+    }
+
+    /// What it says of several, or of one. None where it is of none of them.
+    pub(super) fn of_all(to: Audience, all: AllTerms, decision: &Decision, clock: &Clock) -> Option<Self> {
+        let mut report = Self::new(to, all.get(decision.charge)?.clone(), decision, clock);
+        report.all = (all.len() > 1).then(|| Box::new(all));
+        Some(report)
     }
 
     /// How things stand by a decision that was made since.
     pub(super) fn update(&mut self, decision: &Decision, clock: &Clock) {
         self.remaining = decision.remaining;
-        self.resets_in = seconds(decision.reset_after);
-        // Of what is told, only one kind of field needs the date.
-        if self.headers.legacy {
-            self.resets_at = seconds(clock.date_or_a_tick_ahead().saturating_add(decision.reset_after));
+        (self.resets_in, self.resets_at) = resets(self.to.headers, decision, clock);
+    }
+
+    /// Tells the client, and the layers further out.
+    pub(super) fn tell<R>(&self, response: &mut Response<R>) {
+        let behind = response.extensions().get().map(|Told(remaining)| *remaining);
+        self.write(response.headers_mut(), behind);
+        if self.to.is_heard {
+            let least = behind.map_or(self.remaining, |behind| behind.min(self.remaining));
+            response.extensions_mut().insert(Told(least));
+        } else if behind.is_some() {
+            response.extensions_mut().remove::<Told>();
         }
     }
 
-    /// What remains of the quota that is described.
-    pub(super) fn remaining(&self) -> u64 {
-        self.remaining
-    }
-
     /// Writes the fields. A layer behind may have told of a quota of which so much remains.
-    pub(super) fn write(&self, map: &mut HeaderMap, behind: Option<u64>) {
-        let Some(tightest) = self.terms.get(self.tightest) else { return };
+    fn write(&self, map: &mut HeaderMap, behind: Option<u64>) {
         let value = |field| match field {
             Field::Policy => self.policy(),
-            Field::State => tightest.state(self.remaining, self.resets_in),
-            Field::Limit | Field::OlderLimit => tightest.limit().clone(),
+            Field::State => self.terms.state(self.remaining, self.resets_in.into()),
+            Field::Limit | Field::OlderLimit => self.terms.limit().clone(),
             Field::Remaining | Field::OlderRemaining => numbers::value(self.remaining),
             Field::Reset => numbers::date(self.resets_at),
-            Field::OlderReset => numbers::value(self.resets_in),
+            Field::OlderReset => numbers::value(self.resets_in.into()),
         };
-        let headers = self.headers;
+        let headers = self.to.headers;
         if behind.is_none() && template::write(self, map) {
             return;
         }
@@ -139,11 +163,9 @@ impl Report {
     }
 
     fn policy(&self) -> HeaderValue {
-        if let [only] = &self.terms[..] {
-            return only.policy().clone();
-        }
-        let mut list = Vec::with_capacity(self.terms.iter().map(|terms| terms.policy().len() + 2).sum());
-        for (n, terms) in self.terms.iter().enumerate() {
+        let Some(all) = &self.all else { return self.terms.policy().clone() };
+        let mut list = Vec::with_capacity(all.iter().map(|terms| terms.policy().len() + 2).sum());
+        for (n, terms) in all.iter().enumerate() {
             if n > 0 {
                 list.extend_from_slice(b", ");
             }
@@ -151,6 +173,15 @@ impl Report {
         }
         value(list.into())
     }
+}
+
+/// In how many seconds the quota is whole again, and the date of that where it is told.
+#[inline(always)]
+fn resets(headers: RateLimitHeaders, decision: &Decision, clock: &Clock) -> (u32, u64) {
+    let date = || seconds(clock.date_or_a_tick_ahead().saturating_add(decision.reset_after));
+    // No window is longer.
+    let resets_in = u32::try_from(seconds(decision.reset_after)).unwrap_or(u32::MAX);
+    (resets_in, if headers.legacy { date() } else { 0 })
 }
 
 /// Whole seconds, rounded up.
@@ -178,7 +209,8 @@ mod tests {
         hand.step_wall(1_000_500 - i64::try_from(now.as_millis()).unwrap());
         let decision = Decision::admit(7, Duration::from_millis(2_001)).of_charge(1);
         let mut map = map;
-        Report::new(headers, terms.into_iter().collect(), &decision, &clock).write(&mut map, reported);
+        let to = Audience { headers, is_heard: false };
+        Report::of_all(to, terms.into_iter().collect(), &decision, &clock).unwrap().write(&mut map, reported);
         let mut lines: Vec<_> =
             map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         lines.sort();

@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use tower_service::Service;
 
 use super::future::RateLimitFuture;
-use super::headers::{AllTerms, Report, Terms};
+use super::headers::{AllTerms, Audience, Report, Terms};
 use super::layer::{OnStoreError, Settings};
 use super::limit::{AnswerHead, MissingKey};
 use super::{Charge, Charges, Decision, Store};
@@ -33,25 +33,15 @@ pub(super) struct Bill {
 /// What is still to be done when the answer is there.
 pub(super) struct After<St> {
     /// None where nothing is told.
-    telling: Option<Telling>,
+    report: Option<Report>,
     /// Only where the answer has a price.
     settlement: Option<Box<Settlement<St>>>,
-}
-
-struct Telling {
-    report: Report,
-    /// Whether a layer further out tells of limits as well.
-    is_heard: bool,
 }
 
 struct Settlement<St> {
     settings: Arc<Settings<St>>,
     bill: Bill,
 }
-
-/// What an answer says of a layer that it has passed, for those further out: how much remains of what its client is told of.
-#[derive(Clone, Copy)]
-struct Told(u64);
 
 /// A request that its limits have looked at.
 enum Judged {
@@ -75,6 +65,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline(never)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let settings = &self.settings;
         if !settings.gate.applies(&request) {
@@ -82,13 +73,17 @@ where
         }
         // The quick way of nearly all requests.
         let head = Head::of(&request).with_its_context();
-        if let Some((charge, terms, decision)) = settings.ask_the_only_limit(&head) {
+        // By reference: what has just been written in parts is not to be read at once in order to be moved.
+        let charged = settings.the_only_charge(&head);
+        if let Some((charge, terms)) = &charged
+            && let Some(decision) = &settings.store.now(std::slice::from_ref(charge))
+        {
             if !decision.admitted {
-                let bill = Bill { charges: smallvec![charge], terms: smallvec![terms], limits: smallvec![0] };
-                return settings.clone().admit(decision, bill, &mut self.inner, request);
+                let bill = Bill { charges: smallvec![*charge], terms: smallvec![terms.clone()], limits: smallvec![0] };
+                return settings.clone().admit(*decision, bill, &mut self.inner, request);
             }
-            let telling = settings.tell(&decision, || smallvec![terms], head);
-            let after = telling.map(|telling| After { telling: Some(telling), settlement: None });
+            let report = settings.audience(&head).map(|to| Report::new(to, terms.clone(), decision, &settings.clock));
+            let after = report.map(|report| After { report: Some(report), settlement: None });
             return RateLimitFuture::calling(Oneshot::start(&mut self.inner, request), after);
         }
         let bill = match settings.bill(head) {
@@ -109,15 +104,14 @@ where
 }
 
 impl<St: Store> Settings<St> {
-    /// What the limit says where there is one, which is answered at once, and whose price is known before.
-    fn ask_the_only_limit(&self, head: &Head<'_>) -> Option<(Charge, Terms, Decision)> {
+    /// By the limit, where there is one, and its price is known before.
+    #[inline(always)]
+    fn the_only_charge(&self, head: &Head<'_>) -> Option<(Charge, Terms)> {
         let [only] = &self.limits[..] else { return None };
         if only.limit.is_priced() {
             return None;
         }
-        let (charge, terms) = only.limit.charge(&only.digests, head)?;
-        let decision = self.store.now(std::slice::from_ref(&charge))?;
-        Some((charge, terms, decision))
+        only.limit.charge(&only.digests, head)
     }
 
     /// What the request is charged, or the refusal of one that has no key.
@@ -163,12 +157,11 @@ impl<St: Store> Settings<St> {
             Judged::Counted(decision) => {
                 let priced = self.is_priced(&bill);
                 let head = Head::of(&request);
-                let telling = match priced {
-                    true => self.tell(&decision, || bill.terms.clone(), head),
-                    false => self.tell(&decision, || std::mem::take(&mut bill.terms), head),
-                };
+                let terms = if priced { bill.terms.clone() } else { std::mem::take(&mut bill.terms) };
+                let to = self.audience(&head);
+                let report = to.and_then(|to| Report::of_all(to, terms, &decision, &self.clock));
                 let settlement = priced.then(|| Box::new(Settlement { settings: self, bill }));
-                let after = (telling.is_some() || priced).then_some(After { telling, settlement });
+                let after = (report.is_some() || priced).then_some(After { report, settlement });
                 RateLimitFuture::calling(Oneshot::start(inner, request), after)
             }
         }
@@ -213,8 +206,9 @@ impl<St: Store> Settings<St> {
         let counter = if self.gate.dry_run { &self.counters.would_refuse } else { &self.counters.refused };
         counter.fetch_add(1, Ordering::Relaxed);
         let Some(mut refusal) = self.gate.refuse(head, self.rejection(&decision, bill)) else { return Judged::Passes };
-        if let Some(telling) = self.tell(&decision, || bill.terms.clone(), head) {
-            telling.write(&mut refusal);
+        let to = self.audience(&head);
+        if let Some(report) = to.and_then(|to| Report::of_all(to, bill.terms.clone(), &decision, &self.clock)) {
+            report.tell(&mut refusal);
         }
         Judged::Refused(refusal)
     }
@@ -232,13 +226,14 @@ impl<St: Store> Settings<St> {
         rejection.detail(format!("the quota {name} of {} is used up", terms.quota)).violated_policy(name.clone())
     }
 
-    /// What the answer to this request will say, if it says anything.
-    fn tell(&self, decision: &Decision, terms: impl FnOnce() -> AllTerms, head: Head<'_>) -> Option<Telling> {
+    /// Whom the answer to this request will tell what, if it says anything.
+    #[inline(always)]
+    fn audience(&self, head: &Head<'_>) -> Option<Audience> {
         if self.headers.is_none() {
             return None;
         }
         let is_heard = head.context().is_some_and(RequestContext::tells_of_limits);
-        Some(Telling { report: Report::new(self.headers, terms(), decision, &self.clock), is_heard })
+        Some(Audience { headers: self.headers, is_heard })
     }
 
     fn is_priced(&self, bill: &Bill) -> bool {
@@ -248,12 +243,32 @@ impl<St: Store> Settings<St> {
 
 impl<St: Store> After<St> {
     /// Corrects what was charged by what the answer says that it was. None when it was right.
+    #[inline(always)]
     pub(super) fn settle<R>(&self, response: &Response<R>) -> Option<St::Future> {
-        let Settlement { settings, bill } = &**self.settlement.as_ref()?;
-        let answer = AnswerHead::of(response);
+        self.settlement.as_ref()?.settle(&AnswerHead::of(response))
+    }
+
+    /// How things stand since the correction.
+    pub(super) fn settled(&mut self, decision: &Decision) {
+        if let (Some(report), Some(settlement)) = (&mut self.report, &self.settlement) {
+            report.update(decision, &settlement.settings.clock);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn tell<R>(&self, response: &mut Response<R>) {
+        if let Some(report) = &self.report {
+            report.tell(response);
+        }
+    }
+}
+
+impl<St: Store> Settlement<St> {
+    fn settle(&self, answer: &AnswerHead<'_>) -> Option<St::Future> {
+        let Self { settings, bill } = self;
         let (mut more, mut less) = (Charges::new(), Charges::new());
         for (charge, &limit) in bill.charges.iter().zip(&bill.limits) {
-            let Some(price) = settings.limits[usize::from(limit)].limit.price_of(&answer) else { continue };
+            let Some(price) = settings.limits[usize::from(limit)].limit.price_of(answer) else { continue };
             match price.checked_sub(charge.cost) {
                 Some(0) => {}
                 Some(owed) => more.push(charge.cost(owed)),
@@ -265,32 +280,6 @@ impl<St: Store> After<St> {
             (true, false) => Some(settings.store.refund(&less)),
             // Where several limits disagree, what is owed goes first: what is given back late harms nobody.
             (false, _) => Some(settings.store.debit(&more)),
-        }
-    }
-
-    /// How things stand since the correction.
-    pub(super) fn settled(&mut self, decision: &Decision) {
-        if let (Some(telling), Some(settlement)) = (&mut self.telling, &self.settlement) {
-            telling.report.update(decision, &settlement.settings.clock);
-        }
-    }
-
-    pub(super) fn tell<R>(&self, response: &mut Response<R>) {
-        if let Some(telling) = &self.telling {
-            telling.write(response);
-        }
-    }
-}
-
-impl Telling {
-    fn write<R>(&self, response: &mut Response<R>) {
-        let behind = response.extensions().get().map(|Told(remaining)| *remaining);
-        self.report.write(response.headers_mut(), behind);
-        let remaining = self.report.remaining();
-        if self.is_heard {
-            response.extensions_mut().insert(Told(behind.map_or(remaining, |behind| behind.min(remaining))));
-        } else if behind.is_some() {
-            response.extensions_mut().remove::<Told>();
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Numbers as text.
 
 use std::cell::RefCell;
+use std::sync::LazyLock;
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 /// All numbers of four digits, one behind the other.
@@ -21,16 +21,33 @@ static FOUR: [u8; 40_000] = {
     text
 };
 
+/// The same, as it stands in a value.
+const FOUR_AS_TEXT: &str = match std::str::from_utf8(&FOUR) {
+    Ok(text) => text,
+    Err(_) => panic!("digits are ASCII"),
+};
+
+/// The numbers that are told most, as values.
+static SMALL: LazyLock<Box<[HeaderValue]>> = LazyLock::new(|| (0..1024).map(of_four_digits).collect());
+
 /// As the value of a field. What limits mostly have to say has at most four digits, and is copied from nowhere: it allocates
 /// nothing, and has no owners to be counted.
 pub(super) fn value(number: u64) -> HeaderValue {
+    if let Some(value) = usize::try_from(number).ok().and_then(|number| SMALL.get(number)) {
+        return value.clone();
+    }
     if number < 10_000 {
-        let end = (number as usize + 1) * 4;
-        return super::value(Bytes::from_static(&FOUR[end - digits(number)..end]));
+        return of_four_digits(number);
     }
     let mut line = Line::new();
     line.push_number(number);
-    super::value(Bytes::copy_from_slice(line.as_bytes()))
+    line.value()
+}
+
+/// At most four.
+fn of_four_digits(number: u64) -> HeaderValue {
+    let end = (number as usize + 1) * 4;
+    HeaderValue::from_static(FOUR_AS_TEXT.get(end - digits(number)..end).unwrap_or("0"))
 }
 
 /// Of a date in seconds, as the value of a field. It stays the same for a second, and is written once for all that a thread answers
@@ -61,43 +78,76 @@ fn digits(number: u64) -> usize {
     1 + usize::from(number > 9) + usize::from(number > 99) + usize::from(number > 999)
 }
 
-/// A short text, with room for two numbers of any size, what stands before each, and three bytes to spare.
+/// The last so many of the four digits of a number below 10,000, the first of them in the lowest byte.
+fn last_of_four(number: u64, digits: usize) -> u64 {
+    let at = number as usize * 4;
+    let mut four = [0; 4];
+    four.copy_from_slice(&FOUR[at..at + 4]);
+    u64::from(u32::from_le_bytes(four) >> (8 * (4 - digits)))
+}
+
+/// A short text, with room for what it begins with, and for two numbers of any size and what stands before each.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
-    text: [u8; 64],
+    text: [u8; LENGTH],
     end: usize,
 }
 
+const LENGTH: usize = 96;
+
+/// How long the beginning of a line may be: two numbers have at most 23 bytes each, and the last of them is written with up to
+/// seven bytes to spare.
+const LONGEST_BEGINNING: usize = LENGTH - 2 * 23 - 7;
+
 impl Line {
     pub(super) fn new() -> Self {
-        Self { text: [0; 64], end: 0 }
+        Self { text: [0; LENGTH], end: 0 }
+    }
+
+    /// None where the text is too long.
+    pub(super) fn beginning(text: &str) -> Option<Self> {
+        let mut line = Self::new();
+        if text.len() > LONGEST_BEGINNING {
+            return None;
+        }
+        line.text[..text.len()].copy_from_slice(text.as_bytes());
+        line.end = text.len();
+        Some(line)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.text[..self.end]
     }
 
-    /// Writes `;r=` and the like.
-    pub(super) fn push(&mut self, text: [u8; 3]) {
-        self.text[self.end..self.end + 3].copy_from_slice(&text);
-        self.end += 3;
+    /// Of visible ASCII.
+    pub(super) fn value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(self.as_bytes()).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// Writes `;r=42` and the like.
+    pub(super) fn push(&mut self, [semicolon, name, equals]: [u8; 3], number: u64) {
+        let key = u64::from(u32::from_le_bytes([semicolon, name, equals, 0]));
+        if number < 10_000 {
+            let digits = digits(number);
+            return self.push_eight(key | last_of_four(number, digits) << 24, 3 + digits);
+        }
+        self.push_eight(key, 3);
+        self.push_number(number);
     }
 
     pub(super) fn push_number(&mut self, number: u64) {
         if number < 10_000 {
-            return self.push_four(number, digits(number));
+            let digits = digits(number);
+            return self.push_eight(last_of_four(number, digits), digits);
         }
         self.push_number(number / 10_000);
-        self.push_four(number % 10_000, 4);
+        self.push_eight(last_of_four(number % 10_000, 4), 4);
     }
 
-    /// The last `digits` of four, and what is written over by whatever comes next.
-    fn push_four(&mut self, number: u64, digits: usize) {
-        let four = number as usize * 4;
-        let mut text = [0; 4];
-        text.copy_from_slice(&FOUR[four..four + 4]);
-        let text = u32::from_le_bytes(text) >> (8 * (4 - digits));
-        self.text[self.end..self.end + 4].copy_from_slice(&text.to_le_bytes());
-        self.end += digits;
+    /// The first so many of eight bytes, and what is written over by whatever comes next.
+    fn push_eight(&mut self, bytes: u64, count: usize) {
+        self.text[self.end..self.end + 8].copy_from_slice(&bytes.to_le_bytes());
+        self.end += count;
     }
 }
 
@@ -113,13 +163,18 @@ mod tests {
             let text = number.to_string();
             assert_eq!(value(number), *text);
             assert_eq!(date(number), *text);
-            let mut line = Line::new();
-            for _ in 0..2 {
-                line.push(*b";r=");
-                line.push_number(number);
+            for beginning in [String::new(), "b".repeat(LONGEST_BEGINNING)] {
+                let mut line = Line::beginning(&beginning).unwrap();
+                line.push(*b";r=", number);
+                line.push(*b";t=", number);
+                assert_eq!(line.value(), *format!("{beginning};r={number};t={number}"));
             }
-            assert_eq!(line.as_bytes(), format!(";r={number};r={number}").as_bytes());
         }
+    }
+
+    #[test]
+    fn a_line_does_not_begin_with_more_than_leaves_room_for_its_numbers() {
+        assert!(Line::beginning(&"b".repeat(LONGEST_BEGINNING + 1)).is_none());
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! the values that change are put in.
 
 use std::cell::RefCell;
-use std::ptr;
+use std::{mem, ptr};
 
 use http::{HeaderMap, HeaderValue};
 
+use super::said::Said;
 use super::terms::{Terms, Told};
 use super::{RateLimitHeaders, Report, numbers};
 
@@ -23,12 +24,14 @@ const ONE_IN: usize = 16;
 const NOTHING: HeaderValue = HeaderValue::from_static("");
 
 thread_local! {
-    static TEMPLATES: RefCell<Templates> = const { RefCell::new(Templates { kept: Vec::new(), missed: 0 }) };
+    static TEMPLATES: RefCell<Templates> =
+        const { RefCell::new(Templates { kept: Vec::new(), missed: 0, said: Said::new() }) };
 }
 
 struct Templates {
     kept: Vec<Template>,
     missed: usize,
+    said: Said,
 }
 
 /// The fields of an answer: first those of others, with nothing in them, then ours with what does not change.
@@ -43,27 +46,29 @@ struct Template {
 
 /// Writes the fields of `report` to an answer like one before. False when it is not, or has room for them by itself.
 pub(super) fn write(report: &Report, map: &mut HeaderMap) -> bool {
-    let [Terms::Kept(told)] = report.terms[..] else { return false };
-    let is_roomy = !map.is_empty() && map.capacity() - map.len() >= report.headers.count();
-    if is_roomy || map.len() > MOST_OTHERS || map.len() != map.keys_len() {
-        return false;
+    let (Terms::Kept(told), None) = (&report.terms, &report.all) else { return false };
+    if !map.is_empty() {
+        let is_roomy = map.capacity() - map.len() >= report.to.headers.count();
+        if is_roomy || map.len() > MOST_OTHERS || map.len() != map.keys_len() {
+            return false;
+        }
     }
-    let copied = TEMPLATES.try_with(|templates| {
+    let written = TEMPLATES.try_with(|templates| {
         let mut templates = templates.try_borrow_mut().ok()?;
-        let template = templates.kept.iter_mut().find(|template| template.is_of(report, told, map))?;
-        Some(template.filled(report, map))
+        let Templates { kept, said, .. } = &mut *templates;
+        let template = kept.iter_mut().find(|template| template.is_of(report, told, map))?;
+        template.write(report, map, said);
+        Some(())
     });
     // A thread that ends remembers nothing.
-    let Some(copy) = copied.ok().flatten() else { return false };
-    *map = copy;
-    true
+    matches!(written, Ok(Some(())))
 }
 
 /// Keeps an answer to which the fields have just been added, where it had so many of others before.
 pub(super) fn learn(report: &Report, map: &HeaderMap, others: usize) {
-    let [Terms::Kept(told)] = report.terms[..] else { return };
+    let (Terms::Kept(told), None) = (&report.terms, &report.all) else { return };
     // None of ours has replaced another, and each name is there once.
-    let is_plain = map.len() == others + report.headers.count() && map.len() == map.keys_len();
+    let is_plain = map.len() == others + report.to.headers.count() && map.len() == map.keys_len();
     if others > MOST_OTHERS || !is_plain {
         return;
     }
@@ -83,69 +88,75 @@ pub(super) fn learn(report: &Report, map: &HeaderMap, others: usize) {
 
 impl Template {
     fn new(report: &Report, told: &'static Told, map: &HeaderMap, others: usize) -> Self {
-        let (headers, mut map) = (report.headers, map.clone());
+        let (headers, mut map) = (report.to.headers, map.clone());
         // What others have told is told to one client.
         map.values_mut().take(others).for_each(|value| *value = NOTHING);
-        change(map.values_mut().skip(others), headers, |_| NOTHING);
+        put(map.values_mut().skip(others), headers, NOTHING, NOTHING, NOTHING);
         Self { told, headers, others, resets_at: report.resets_at, map }
     }
 
     fn is_of(&self, report: &Report, told: &'static Told, map: &HeaderMap) -> bool {
         ptr::eq(self.told, told)
-            && self.headers == report.headers
+            && self.headers == report.to.headers
             && self.others == map.len()
             && map.keys().zip(self.map.keys()).all(|(one, other)| one == other)
     }
 
-    /// A copy with what `report` says, and with the values that `map` has, which are taken.
-    fn filled(&mut self, report: &Report, map: &mut HeaderMap) -> HeaderMap {
+    /// Makes `map` a copy of it, with the values that it had and with what `report` says.
+    fn write(&mut self, report: &Report, map: &mut HeaderMap, said: &mut Said) {
         if self.headers.legacy && self.resets_at != report.resets_at {
             let place = self.others + 2 * usize::from(self.headers.ietf) + 2;
             self.map.values_mut().skip(place).take(1).for_each(|value| *value = numbers::date(report.resets_at));
             self.resets_at = report.resets_at;
         }
-        let mut copy = self.map.clone();
-        let mut places = copy.values_mut();
-        for ((_, value), place) in map.drain().zip(&mut places) {
-            *place = value;
+        // What has just been written in parts is not to be read at once in order to be moved, so each is made before another one
+        // is moved.
+        let Self { headers, told, .. } = *self;
+        let state = if headers.ietf { said.state(told, report.remaining, report.resets_in.into()) } else { NOTHING };
+        let copy = self.map.clone();
+        let remaining = numbers::value(report.remaining);
+        let reset = if headers.older_draft { numbers::value(report.resets_in.into()) } else { NOTHING };
+        let mut others = mem::replace(map, copy);
+        let mut places = map.values_mut();
+        if self.others > 0 {
+            for ((_, value), place) in others.drain().zip(&mut places) {
+                *place = value;
+            }
         }
-        change(places, self.headers, |field| match field {
-            Changing::State => self.told.state(report.remaining, report.resets_in),
-            Changing::Remaining => numbers::value(report.remaining),
-            Changing::OlderReset => numbers::value(report.resets_in),
-        });
-        copy
+        put(places, headers, state, remaining, reset);
+        if others.capacity() == 0 {
+            // There is nothing to be freed, which to find out takes as long as one of the fields.
+            mem::forget(others);
+        }
     }
-}
-
-/// What is another for each answer.
-enum Changing {
-    State,
-    Remaining,
-    OlderReset,
 }
 
 /// Writes what changes to the places of our fields.
-fn change<'a>(
+#[inline(always)]
+fn put<'a>(
     mut places: impl Iterator<Item = &'a mut HeaderValue>,
     headers: RateLimitHeaders,
-    value: impl Fn(Changing) -> HeaderValue,
+    state: HeaderValue,
+    remaining: HeaderValue,
+    reset: HeaderValue,
 ) {
-    let mut put = |fixed: usize, changing| {
+    let mut put = |fixed: usize, value| {
         if let Some(place) = places.nth(fixed) {
-            *place = value(changing);
+            *place = value;
         }
     };
     if headers.ietf {
-        put(1, Changing::State);
-    }
-    if headers.legacy {
-        put(1, Changing::Remaining);
+        put(1, state);
     }
     if headers.older_draft {
+        if headers.legacy {
+            put(1, remaining.clone());
+        }
         // Behind the date, where there is one.
-        put(1 + usize::from(headers.legacy), Changing::Remaining);
-        put(0, Changing::OlderReset);
+        put(1 + usize::from(headers.legacy), remaining);
+        put(0, reset);
+    } else if headers.legacy {
+        put(1, remaining);
     }
 }
 
@@ -157,6 +168,7 @@ mod tests {
 
     use super::*;
     use crate::Clock;
+    use crate::rate_limit::headers::Audience;
     use crate::rate_limit::{Decision, Quota};
 
     /// By a thread that remembers nothing yet.
@@ -167,7 +179,7 @@ mod tests {
     fn report(headers: RateLimitHeaders, remaining: u64, reset: u64) -> Report {
         let terms = Terms::new("template", Quota::per_hour(25_000));
         let decision = Decision::admit(remaining, Duration::from_secs(reset));
-        Report::new(headers, [terms].into_iter().collect(), &decision, &Clock::manual().0)
+        Report::new(Audience { headers, is_heard: false }, terms, &decision, &Clock::manual().0)
     }
 
     /// An answer with so many fields, made anew as the answers of a service are.
@@ -216,7 +228,7 @@ mod tests {
             assert!(!write(&report(both, 1, 1), &mut backwards) && backwards.len() == 2);
             assert!(!write(&report(both.ietf(false), 1, 1), &mut answer(2)));
             let mut other = report(both, 1, 1);
-            other.terms = [Terms::new("template", Quota::per_hour(24_999))].into_iter().collect();
+            other.terms = Terms::new("template", Quota::per_hour(24_999));
             assert!(!write(&other, &mut answer(2)));
         });
     }
@@ -239,7 +251,7 @@ mod tests {
                 assert_eq!(templates.kept.len(), KEPT);
                 for template in &templates.kept {
                     let values: Vec<_> = template.map.values().map(HeaderValue::as_bytes).collect();
-                    let [Terms::Kept(told)] = report(RateLimitHeaders::default(), 7, 7).terms[..] else { panic!() };
+                    let Terms::Kept(told) = report(RateLimitHeaders::default(), 7, 7).terms else { panic!() };
                     let date = template.resets_at.to_string();
                     let ours = [told.policy().as_bytes(), b"", told.limit().as_bytes(), b"", date.as_bytes()];
                     assert_eq!(values, [&[b"".as_slice(); 2], &ours[..]].concat());

@@ -26,6 +26,8 @@ pub(in crate::rate_limit) struct Told {
     pub(in crate::rate_limit) quota: Quota,
     /// As a string of structured fields (RFC 9651 section 3.3.3), with its quotes.
     name: Cow<'static, str>,
+    /// What `RateLimit` begins with: the name, where it is short.
+    state: Option<Line>,
     policy: HeaderValue,
     limit: HeaderValue,
 }
@@ -57,7 +59,8 @@ impl Terms {
         // As static text they have no owners to be counted either.
         let for_good = |text: Bytes| value(Bytes::from_static(Box::leak(text.to_vec().into())));
         let policy = for_good(policy(text, &quota));
-        let told = Told { quota, name: text.into(), policy, limit: for_good(quota.limit().to_string().into()) };
+        let limit = for_good(quota.limit().to_string().into());
+        let told = Told { quota, name: text.into(), state: Line::beginning(text), policy, limit };
         let told: &'static Told = Box::leak(Box::new(told));
         kept.insert((name.into(), quota), told);
         Self::Kept(told)
@@ -82,7 +85,9 @@ impl std::ops::Deref for Terms {
 
 impl Told {
     fn new(name: Cow<'static, str>, quota: Quota) -> Self {
-        Self { quota, policy: value(policy(&name, &quota)), limit: numbers::value(quota.limit()), name }
+        let (state, policy, limit) =
+            (Line::beginning(&name), value(policy(&name, &quota)), numbers::value(quota.limit()));
+        Self { quota, name, state, policy, limit }
     }
 
     /// The value of `RateLimit-Policy`.
@@ -97,21 +102,20 @@ impl Told {
 
     /// The value of `RateLimit`.
     pub(super) fn state(&self, remaining: u64, resets_in: u64) -> HeaderValue {
-        let mut line = Line::new();
-        line.push(*b";r=");
-        line.push_number(remaining);
-        line.push(*b";t=");
-        line.push_number(resets_in);
-        value(behind(&self.name, &line))
+        let mut line = self.state.unwrap_or(Line::new());
+        line.push(*b";r=", remaining);
+        line.push(*b";t=", resets_in);
+        match self.state {
+            Some(_) => line.value(),
+            None => value(behind(&self.name, &line)),
+        }
     }
 }
 
 fn policy(name: &str, quota: &Quota) -> Bytes {
     let mut line = Line::new();
-    line.push(*b";q=");
-    line.push_number(quota.limit());
-    line.push(*b";w=");
-    line.push_number(seconds(quota.window()).max(1));
+    line.push(*b";q=", quota.limit());
+    line.push(*b";w=", seconds(quota.window()).max(1));
     behind(name, &line)
 }
 
