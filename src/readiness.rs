@@ -52,21 +52,48 @@ where
     S: Service<Request> + Clone,
 {
     /// Calls `inner` with `request`, as soon as it is ready.
+    #[inline]
     pub fn start(inner: &mut S, request: Request) -> Self {
-        let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => State::Called { future: inner.call(request) },
+        match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Self { state: State::Called { future: inner.call(request) } },
+            other => Self::wait(inner, other, request),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait(inner: &mut S, ready: Poll<Result<(), S::Error>>, request: Request) -> Self {
+        let fresh = inner.clone();
+        let service = std::mem::replace(inner, fresh);
+        let state = match ready {
             // A service that failed is not to be asked again (tower's contract), and neither is the instance kept.
-            Poll::Ready(Err(error)) => {
-                release(inner);
-                State::Failed { error: Some(error) }
-            }
-            Poll::Pending => {
-                let fresh = inner.clone();
-                let service = std::mem::replace(inner, fresh);
-                State::Waiting { waiting: Some(Box::new((service, request))) }
-            }
+            Poll::Ready(Err(error)) => State::Failed { error: Some(error) },
+            _ => State::Waiting { waiting: Some(Box::new((service, request))) },
         };
         Self { state }
+    }
+}
+
+impl<S, Request> Oneshot<S, Request>
+where
+    S: Service<Request>,
+{
+    /// Calls the service that was not ready when it is.
+    #[cold]
+    #[inline(never)]
+    fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let mut state = self.project().state;
+        match state.as_mut().project() {
+            StateProj::Waiting { waiting } => {
+                let (service, _) = &mut **waiting.as_mut().expect("taken once, and the state moves on");
+                ready!(service.poll_ready(cx))?;
+                let (mut service, request) = *waiting.take().expect("it was there");
+                state.set(State::Called { future: service.call(request) });
+                Poll::Ready(Ok(()))
+            }
+            StateProj::Called { .. } => Poll::Ready(Ok(())),
+            StateProj::Failed { error } => Poll::Ready(Err(error.take().expect("polled after it had completed"))),
+        }
     }
 }
 
@@ -76,21 +103,13 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            match this.state.as_mut().project() {
-                StateProj::Waiting { waiting } => {
-                    let (service, _) = &mut **waiting.as_mut().expect("taken once, and the state moves on");
-                    ready!(service.poll_ready(cx))?;
-                    let (mut service, request) = *waiting.take().expect("it was there");
-                    this.state.set(State::Called { future: service.call(request) });
-                }
-                StateProj::Called { future } => return future.poll(cx),
-                StateProj::Failed { error } => {
-                    return Poll::Ready(Err(error.take().expect("polled after it had completed")));
-                }
+            if let StateProj::Called { future } = self.as_mut().project().state.project() {
+                return future.poll(cx);
             }
+            ready!(self.as_mut().poll_call(cx))?;
         }
     }
 }

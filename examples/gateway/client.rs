@@ -61,7 +61,9 @@ where
         match self {
             Self::Plain(client) => RouteClientFuture::Plain { answer: client.call(request) },
             Self::Guarded(client) => {
-                let answer = client.call(request).map_ok(|answer| answer.map(|body| RouteClientBody::Guarded { body }));
+                let answer = client
+                    .call(request)
+                    .map_ok(|answer| answer.map(|body| RouteClientBody::Guarded { body: Box::pin(body) }));
                 RouteClientFuture::Guarded { answer: Box::pin(answer) }
             }
         }
@@ -90,11 +92,11 @@ impl Future for RouteClientFuture {
 }
 
 pin_project! {
-    /// The body of an origin's answer.
+    /// The body of an origin's answer. In a box where it is guarded, as all answers would be as large as that.
     #[project = BodyProj]
     pub(crate) enum RouteClientBody {
         Plain { #[pin] body: OriginBody },
-        Guarded { #[pin] body: GuardedBody },
+        Guarded { body: Pin<Box<GuardedBody>> },
     }
 }
 
@@ -105,7 +107,7 @@ impl Body for RouteClientBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         match self.project() {
             BodyProj::Plain { body } => body.poll_frame(cx),
-            BodyProj::Guarded { body } => body.poll_frame(cx),
+            BodyProj::Guarded { body } => body.as_mut().poll_frame(cx),
         }
     }
 

@@ -27,8 +27,9 @@ pub(crate) enum Endpoint<C = RouteClient> {
     Redirect(Response<Bytes>, Template),
 }
 
+/// An answer that is there is in a box: what waits for the origin is then no larger than it has to be.
 pub(crate) type EndpointFuture<B> =
-    Either<ProxyFuture<RouteClient, B>, Ready<Result<Response<EndpointBody>, Infallible>>>;
+    Either<ProxyFuture<RouteClient, B>, Box<Ready<Result<Response<EndpointBody>, Infallible>>>>;
 pub(crate) type EndpointBody = ResponseBody<ProxyBody<RouteClientBody>>;
 
 impl<B> Service<Request<B>> for Endpoint
@@ -49,7 +50,7 @@ where
             Self::Fixed(answer) => answer.clone(),
             Self::Redirect(answer, to) => redirect(answer, to, Head::of(&request)),
         };
-        Either::Right(ready(Ok(answer.map(ResponseBody::own))))
+        Either::Right(Box::new(ready(Ok(answer.map(ResponseBody::own)))))
     }
 }
 

@@ -113,20 +113,17 @@ pin_project! {
         body: B,
         idle: Option<Duration>,
         // Made when the body first has to wait: most are there at once, and a small body is moved often.
-        pause: Option<Pin<Box<Pause>>>,
+        pause: Option<Box<Pause>>,
         total_deadline: Option<Instant>,
         context: Option<RequestContext>,
         failed: bool,
     }
 }
 
-pin_project! {
-    #[derive(Default)]
-    struct Pause {
-        since: Option<Instant>,
-        #[pin]
-        timer: Timer,
-    }
+#[derive(Default)]
+struct Pause {
+    since: Option<Instant>,
+    timer: Timer,
 }
 
 impl<B> ProxyBody<B> {
@@ -165,7 +162,7 @@ where
             _ if out_of_time => UpstreamError::new(UpstreamErrorKind::TotalTimeout),
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(pause) = this.pause {
-                    *pause.as_mut().project().since = None;
+                    pause.since = None;
                 }
                 return Poll::Ready(Some(Ok(filter_trailers(frame, || None))));
             }
@@ -175,7 +172,7 @@ where
                 if this.idle.is_none() && this.total_deadline.is_none() {
                     return Poll::Pending;
                 }
-                let pause = this.pause.get_or_insert_with(|| Box::pin(Pause::default())).as_mut().project();
+                let pause = this.pause.get_or_insert_default();
                 let idle_deadline = match *this.idle {
                     Some(idle) => pause.since.get_or_insert_with(Instant::now).checked_add(idle),
                     None => None,

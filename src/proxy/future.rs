@@ -46,7 +46,6 @@ pin_project! {
         Exchange {
             #[pin]
             answer: F,
-            #[pin]
             timer: Timer,
             exchange: Exchange,
         },
@@ -198,7 +197,7 @@ impl Exchange {
         [self.total, self.patience].into_iter().flatten().min()
     }
 
-    fn poll_deadline(&self, mut timer: Pin<&mut Timer>, cx: &mut Context<'_>) -> Poll<UpstreamErrorKind> {
+    fn poll_deadline(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<UpstreamErrorKind> {
         loop {
             let head = self.head_deadline();
             let total = deadline(self.start, self.most());
@@ -208,7 +207,7 @@ impl Exchange {
                 (None, Some(total)) => (total, Some(UpstreamErrorKind::TotalTimeout)),
                 (Some((head, final_)), _) => (head, final_.then_some(UpstreamErrorKind::ResponseTimeout)),
             };
-            ready!(timer.as_mut().poll_until(cx, next));
+            ready!(timer.poll_until(cx, next));
             if let Some(kind) = kind {
                 return Poll::Ready(kind);
             }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use crate::alarm;
@@ -116,29 +115,24 @@ pub(super) fn deadline(start: Instant, after: Option<Duration>) -> Option<Instan
     start.checked_add(after?)
 }
 
-pin_project! {
-    /// One timer that is armed only when something has to wait and nobody else keeps its time, and moved only when it fires.
-    #[derive(Debug, Default)]
-    pub(super) struct Timer {
-        #[pin]
-        sleep: Option<Sleep>,
-    }
+/// One timer that is armed only when something has to wait and nobody else keeps its time, and moved only when it fires. In a box,
+/// as it is large, mostly not needed, and moved with every answer and its body.
+#[derive(Debug, Default)]
+pub(super) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
     /// Ready once `deadline` has passed. The timer may stand earlier than that from an earlier call: it is moved when it
     /// fires, so that a deadline that moves with every piece costs nothing.
-    pub(super) fn poll_until(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         if let Some(polled) = alarm::poll_until(cx, deadline) {
             return polled;
         }
-        let mut sleep = self.project().sleep;
-        match sleep.as_mut().as_pin_mut() {
-            None => sleep.set(Some(tokio::time::sleep_until(deadline))),
-            Some(armed) if armed.deadline() > deadline => armed.reset(deadline),
-            Some(_) => {}
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
         }
-        let Some(mut sleep) = sleep.as_pin_mut() else { return Poll::Pending };
         while sleep.as_mut().poll(cx).is_ready() {
             if sleep.deadline() >= deadline {
                 return Poll::Ready(());

@@ -39,7 +39,6 @@ pin_project! {
         idle: Option<Duration>,
         moved: Instant,
         leaving: Option<Leaving>,
-        #[pin]
         timer: Timer,
     }
 }
@@ -115,7 +114,7 @@ where
                 }
                 Some(leaving) if this.there.farewell == Farewell::AtEnd => {
                     let at = leaving.tell_origin;
-                    if this.timer.as_mut().poll_until(cx, at).is_ready() {
+                    if this.timer.poll_until(cx, at).is_ready() {
                         this.there.farewell = Farewell::Due;
                         continue;
                     }
@@ -124,7 +123,7 @@ where
                 Some(_) => {}
             }
             return match next {
-                Some(deadline) => this.timer.as_mut().poll_until(cx, deadline),
+                Some(deadline) => this.timer.poll_until(cx, deadline),
                 None => Poll::Pending,
             };
         }
