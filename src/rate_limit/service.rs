@@ -65,6 +65,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    // What is called puts its future where it is to stand; what is inlined makes it elsewhere, and moves it there.
     #[inline(never)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let settings = &self.settings;
