@@ -80,7 +80,7 @@ pub(super) struct Audience {
 
 /// What an answer says of a layer that it has passed, for those further out: how much remains of what its client is told of.
 #[derive(Clone, Copy)]
-struct Told(u64);
+struct LeastRemaining(u64);
 
 /// What one answer is told.
 #[derive(Debug)]
@@ -120,13 +120,13 @@ impl Report {
 
     /// Tells the client, and the layers further out.
     pub(super) fn tell<R>(&self, response: &mut Response<R>) {
-        let behind = response.extensions().get().map(|Told(remaining)| *remaining);
+        let behind = response.extensions().get().map(|LeastRemaining(remaining)| *remaining);
         self.write(response.headers_mut(), behind);
         if self.to.is_heard {
             let least = behind.map_or(self.remaining, |behind| behind.min(self.remaining));
-            response.extensions_mut().insert(Told(least));
+            response.extensions_mut().insert(LeastRemaining(least));
         } else if behind.is_some() {
-            response.extensions_mut().remove::<Told>();
+            response.extensions_mut().remove::<LeastRemaining>();
         }
     }
 
