@@ -8,13 +8,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn main() {
+    let script = format!("{}/examples/gateway/layout.ld", variable("CARGO_MANIFEST_DIR"));
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=examples/gateway/layout.ld");
+    // With its whole path, which is not there any more when the checkout was moved with what was built in it.
+    println!("cargo::rerun-if-changed={script}");
     let is = |name, value| env::var(name).is_ok_and(|found| found == value);
     if !is("PROFILE", "release") || !is("CARGO_CFG_TARGET_OS", "linux") {
         return;
     }
-    let script = format!("{}/examples/gateway/layout.ld", variable("CARGO_MANIFEST_DIR"));
     let argument = format!("-Wl,-T,{script}");
     if is_taken(&argument) {
         println!("cargo::rustc-link-arg-examples={argument}");
