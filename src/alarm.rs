@@ -11,6 +11,8 @@ use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 use tokio::time::Instant;
 
+use crate::aside::aside;
+
 /// The driver that polls in this thread, if one does.
 struct Driver {
     task: Cell<Option<Task>>,
@@ -36,9 +38,11 @@ pub(crate) fn poll_until(cx: &Context<'_>, deadline: Instant) -> Option<Poll<()>
     DRIVER.with(|driver| {
         // A waker between this and the driver's stands for a place that a poll of the task need not reach.
         if driver.task.get() != Some(task(cx.waker())) {
+            aside();
             return None;
         }
         if driver.time_is_up.get() && Instant::now() >= deadline {
+            aside();
             return Some(Poll::Ready(()));
         }
         let earliest = driver.earliest.get().map_or(deadline, |earliest| earliest.min(deadline));

@@ -63,7 +63,7 @@ impl Clock {
     pub fn now(&self) -> Instant {
         match &self.0 {
             Source::System => Instant::now(),
-            Source::Manual(hand) => hand.start + hand.elapsed(),
+            Source::Manual(hand) => hand.now(),
             #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
             Source::Runtime => tokio::time::Instant::now().into_std(),
         }
@@ -148,10 +148,16 @@ impl ManualClock {
         self.wall_shift.fetch_add(millis, Ordering::Relaxed);
     }
 
+    #[cold]
+    fn now(&self) -> Instant {
+        self.start + self.elapsed()
+    }
+
     fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.elapsed.load(Ordering::Relaxed))
     }
 
+    #[cold]
     fn wall(&self) -> SystemTime {
         let at = self.start_wall + self.elapsed();
         let shift = self.wall_shift.load(Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use http::HeaderValue;
 
+use crate::aside::aside;
 use crate::clock::wall_to_a_tick;
 
 /// The value of `Date` right now.
@@ -16,6 +17,7 @@ pub(crate) fn now() -> HeaderValue {
     let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     WRITTEN.with_borrow_mut(|(written, value)| {
         if *written != second || value.is_empty() {
+            aside();
             *written = second;
             *value = HeaderValue::try_from(httpdate::fmt_http_date(time)).unwrap_or_else(|_| value.clone());
         }

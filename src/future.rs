@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Response;
 use pin_project_lite::pin_project;
 
+use crate::aside::aside;
 use crate::body::ResponseBody;
 
 pin_project! {
@@ -51,6 +52,7 @@ where
                 Poll::Ready(Ok(response.map(ResponseBody::inner)))
             }
             KindProj::Own { response } => {
+                aside();
                 let response = response.take().expect("polled after it had completed");
                 Poll::Ready(Ok(response.map(ResponseBody::own)))
             }

@@ -52,6 +52,7 @@
 mod alarm;
 #[cfg(any(feature = "serve", feature = "tls"))]
 mod alpn;
+mod aside;
 #[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "upstream"))]
 mod atomic;
 #[cfg(feature = "auth-core")]

@@ -60,14 +60,20 @@ where
     fn call(&mut self, request: Request<B>) -> RouteClientFuture {
         match self {
             Self::Plain(client) => RouteClientFuture::Plain { answer: client.call(request) },
-            Self::Guarded(client) => {
-                let answer = client
-                    .call(request)
-                    .map_ok(|answer| answer.map(|body| RouteClientBody::Guarded { body: Box::pin(body) }));
-                RouteClientFuture::Guarded { answer: Box::pin(answer) }
-            }
+            Self::Guarded(client) => call_guarded(client, request),
         }
     }
+}
+
+/// Kept out of line, like whatever else most requests do without.
+#[inline(never)]
+fn call_guarded<B>(client: &mut Retry<CircuitBreaker<Client>>, request: Request<B>) -> RouteClientFuture
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let answer =
+        client.call(request).map_ok(|answer| answer.map(|body| RouteClientBody::Guarded { body: Box::pin(body) }));
+    RouteClientFuture::Guarded { answer: Box::pin(answer) }
 }
 
 pin_project! {

@@ -45,13 +45,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let answer = match self {
-            Self::Proxy(proxy) => return Either::Left(proxy.call(request)),
-            Self::Fixed(answer) => answer.clone(),
-            Self::Redirect(answer, to) => redirect(answer, to, Head::of(&request)),
-        };
-        Either::Right(Box::new(ready(Ok(answer.map(ResponseBody::own)))))
+        match self {
+            Self::Proxy(proxy) => Either::Left(proxy.call(request)),
+            Self::Fixed(answer) => Either::Right(at_once(answer.clone())),
+            Self::Redirect(answer, to) => Either::Right(at_once(redirect(answer, to, Head::of(&request)))),
+        }
     }
+}
+
+#[inline(never)]
+fn at_once(answer: Response<Bytes>) -> Box<Ready<Result<Response<EndpointBody>, Infallible>>> {
+    Box::new(ready(Ok(answer.map(ResponseBody::own))))
 }
 
 #[inline(never)]

@@ -50,14 +50,19 @@ impl Health {
         if self.path.as_deref() != Some(path) {
             return None;
         }
+        Some(self.answer_there(method, context))
+    }
+
+    #[inline(never)]
+    fn answer_there(&self, method: &Method, context: Option<&RequestContext>) -> Response<Bytes> {
         let client = context.and_then(RequestContext::client_ip).map(ClientIp::address);
         if !self.allow.is_empty() && !client.is_some_and(|client| self.allow.contains(client)) {
-            return Some(refuse(context, Rejection::new("health", Reason::IpDenied)));
+            return refuse(context, Rejection::new("health", Reason::IpDenied));
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut response = refuse(context, Rejection::new("health", Reason::MethodNotAllowed));
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return Some(response);
+            return response;
         }
         let draining = self.draining.load(Ordering::Relaxed);
         let (status, body) = match draining {
@@ -69,7 +74,7 @@ impl Health {
         let mut response = Response::new(Bytes::from_static(body.as_bytes()));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Some(response)
+        response
     }
 }
 

@@ -104,8 +104,11 @@ pub(crate) fn route(config: &Config, name: &str, route: &config::Route) -> Resul
     Ok(made)
 }
 
+/// How many routes' stacks a worker keeps ready: more than most gateways have, in a megabyte or two.
+const KEPT_STACKS: usize = 1024;
+
 pub(crate) fn router<S>(config: &Config, routes: Vec<(Route, S)>) -> Router<S> {
-    let router = Router::new(routes);
+    let router = Router::new(routes).keep(KEPT_STACKS);
     match config.cors.clone() {
         None => router,
         // A 404 and a 405 are no route's, and scripts may read them all the same.

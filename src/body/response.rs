@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::aside::aside;
+
 pin_project! {
     /// The body of an answer that passed a layer: the inner service's own, or the layer's bytes.
     ///
@@ -78,8 +80,11 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().kind.project() {
             KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Own { bytes } if bytes.is_empty() => Poll::Ready(None),
-            KindProj::Own { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes).into())))),
+            KindProj::Own { bytes } => {
+                aside();
+                let whole = std::mem::take(bytes);
+                Poll::Ready(if whole.is_empty() { None } else { Some(Ok(Frame::data(whole.into()))) })
+            }
         }
     }
 

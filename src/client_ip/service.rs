@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use super::ClientIpFuture;
 use super::layer::Settings;
+use crate::aside::aside;
 use crate::body::ResponseBody;
 use crate::{ClientIp, RequestContext};
 
@@ -40,6 +41,7 @@ where
 impl Settings {
     fn resolve<B>(&self, request: &mut Request<B>) {
         let Some(peer) = self.peer_of(request.extensions()) else {
+            aside();
             return self.headers.remove_all(request.headers_mut());
         };
         let client = if self.trusted.contains(peer.ip()) {
@@ -58,11 +60,22 @@ impl Settings {
     }
 
     fn peer_of(&self, extensions: &Extensions) -> Option<SocketAddr> {
-        let told = || self.peer_from.as_ref().and_then(|peer_from| peer_from(extensions));
-        let served = || Some(extensions.get::<RequestContext>()?.connection()?.peer);
-        let plain = || extensions.get::<SocketAddr>().copied();
-        told().or_else(served).or_else(|| axum_peer(extensions)).or_else(plain)
+        let told = self.peer_from.as_ref().and_then(|peer_from| peer_from(extensions));
+        if told.is_some() {
+            aside();
+            return told;
+        }
+        if let Some(connection) = extensions.get::<RequestContext>().and_then(RequestContext::connection) {
+            return Some(connection.peer);
+        }
+        peer_of_others(extensions)
     }
+}
+
+/// The peer, as told by whoever serves in place of `serve`.
+#[inline(never)]
+fn peer_of_others(extensions: &Extensions) -> Option<SocketAddr> {
+    axum_peer(extensions).or_else(|| extensions.get().copied())
 }
 
 #[cfg(feature = "axum")]

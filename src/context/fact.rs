@@ -1,5 +1,7 @@
 use std::sync::OnceLock;
 
+use crate::aside::aside;
+
 /// What is written once.
 ///
 /// Whoever has the context alone, as the layers before the route do, writes it [`early`](Self::set_early): nobody has to be kept
@@ -28,11 +30,12 @@ impl<T> Fact<T> {
 
     /// The same.
     pub(super) fn set_early(&mut self, value: T) -> bool {
-        let is_first = self.get().is_none();
-        if is_first {
-            self.early = Some(value);
+        if self.early.is_some() || self.late.get().is_some() {
+            aside();
+            return false;
         }
-        is_first
+        self.early = Some(value);
+        true
     }
 }
 

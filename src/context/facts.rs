@@ -148,11 +148,14 @@ impl fmt::Display for ClientIp {
 fn network_of(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(ipv6_prefix.min(128))).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
-        }
+        IpAddr::V6(address) => IpAddr::V6(prefix_of(address, ipv6_prefix)),
     }
+}
+
+#[inline(never)]
+fn prefix_of(address: Ipv6Addr, bits: u8) -> Ipv6Addr {
+    let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
+    Ipv6Addr::from_bits(address.to_bits() & mask)
 }
 
 #[cfg(test)]

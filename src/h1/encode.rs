@@ -32,6 +32,14 @@ pub(crate) fn write_decimal(buffer: &mut Vec<u8>, mut number: u64) {
     buffer.extend_from_slice(&digits[first..]);
 }
 
+/// Writes the field that says how long a body is.
+#[inline(never)]
+pub(crate) fn write_length(buffer: &mut Vec<u8>, length: u64) {
+    buffer.extend_from_slice(b"content-length: ");
+    write_decimal(buffer, length);
+    buffer.extend_from_slice(b"\r\n");
+}
+
 pub(crate) fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
     buffer.reserve(name.len() + value.len() + 4);
     buffer.extend_from_slice(name.as_bytes());

@@ -99,6 +99,11 @@ impl Names {
         {
             return Ok(known.name.clone());
         }
+        self.learn(written, place)
+    }
+
+    #[inline(never)]
+    fn learn(&mut self, written: &[u8], place: usize) -> Result<HeaderName, Malformed> {
         let name = HeaderName::from_bytes(written).map_err(|_| Malformed)?;
         if let Some(known) = Known::new(written, &name) {
             self.known.resize_with(REMEMBERED, || None);

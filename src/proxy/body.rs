@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::fields::strip_forbidden_trailers;
 use super::timeouts::{Timer, UploadProgress};
+use crate::aside::aside;
 use crate::{BoxError, NameSet, RequestBodyFailed, RequestContext, UpstreamError, UpstreamErrorKind};
 use std::sync::Arc;
 
@@ -96,6 +97,7 @@ where
 {
     match frame.into_trailers() {
         Ok(mut trailers) => {
+            aside();
             strip_forbidden_trailers(&mut trailers);
             for names in stripped() {
                 names.remove_from(&mut trailers);
@@ -154,6 +156,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, UpstreamError>>> {
         let this = self.project();
         if *this.failed {
+            aside();
             return Poll::Ready(None);
         }
         // The clock and not the timer: a body that always has more never waits, and a timer fires for those who wait.
@@ -162,6 +165,7 @@ where
             _ if out_of_time => UpstreamError::new(UpstreamErrorKind::TotalTimeout),
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(pause) = this.pause {
+                    aside();
                     pause.since = None;
                 }
                 return Poll::Ready(Some(Ok(filter_trailers(frame, || None))));
@@ -169,6 +173,7 @@ where
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => body_error(error),
             Poll::Pending => {
+                aside();
                 if this.idle.is_none() && this.total_deadline.is_none() {
                     return Poll::Pending;
                 }
@@ -187,6 +192,7 @@ where
                 UpstreamError::new(kind)
             }
         };
+        aside();
         *this.failed = true;
         if let Some(context) = this.context {
             context.set_upstream_error(error.clone());

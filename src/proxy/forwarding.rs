@@ -129,7 +129,17 @@ impl Forwarding {
     /// Writes the configured fields. Fields that are there already are believed: what the client wrote itself must have
     /// been removed, by `ClientIpLayer` or by [`remove_unbelieved`].
     #[inline(never)]
-    pub(super) fn write(&self, headers: &mut HeaderMap, received: &Received<'_>) {
+    pub(super) fn write(
+        &self,
+        headers: &mut HeaderMap,
+        context: Option<&RequestContext>,
+        host: Option<&HeaderValue>,
+        version: Version,
+    ) {
+        self.write_received(headers, &Received::new(context, host, version));
+    }
+
+    fn write_received(&self, headers: &mut HeaderMap, received: &Received<'_>) {
         if self.x_forwarded {
             write_x_forwarded(headers, received);
         }
@@ -261,7 +271,7 @@ mod tests {
     #[test]
     fn an_unknown_peer_is_the_whole_chain() {
         let mut headers = HeaderMap::new();
-        all().write(&mut headers, &received(ClientIp::from_peer("192.0.2.1:4711".parse().unwrap(), 64)));
+        all().write_received(&mut headers, &received(ClientIp::from_peer("192.0.2.1:4711".parse().unwrap(), 64)));
         assert_eq!(get(&headers, "x-forwarded-for"), "192.0.2.1");
         assert_eq!(get(&headers, "x-forwarded-proto"), "http");
         assert_eq!(get(&headers, "x-forwarded-host"), "api.example:8080");
@@ -276,7 +286,7 @@ mod tests {
         headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.9, 10.0.0.2"));
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
         headers.insert(VIA, HeaderValue::from_static("2 edge"));
-        all().write(&mut headers, &received(client));
+        all().write_received(&mut headers, &received(client));
         assert_eq!(get(&headers, "x-forwarded-for"), "203.0.113.9, 10.0.0.2, 10.0.0.1");
         assert_eq!(get(&headers, "x-forwarded-proto"), "https");
         assert_eq!(get(&headers, "via"), "2 edge, 1.1 gw");
@@ -286,7 +296,7 @@ mod tests {
     fn an_address_from_another_field_begins_the_chain() {
         let client = ClientIp::behind_trusted("10.0.0.1:1".parse().unwrap(), "203.0.113.9".parse().unwrap(), 64);
         let mut headers = HeaderMap::new();
-        all().write(&mut headers, &received(client));
+        all().write_received(&mut headers, &received(client));
         assert_eq!(get(&headers, "x-forwarded-for"), "203.0.113.9, 10.0.0.1");
     }
 
@@ -306,7 +316,7 @@ mod tests {
     #[test]
     fn an_ipv6_peer_is_bracketed_and_quoted_in_forwarded_only() {
         let mut headers = HeaderMap::new();
-        all().write(&mut headers, &received(ClientIp::from_peer("[2001:db8::1]:1".parse().unwrap(), 64)));
+        all().write_received(&mut headers, &received(ClientIp::from_peer("[2001:db8::1]:1".parse().unwrap(), 64)));
         assert_eq!(get(&headers, "x-forwarded-for"), "2001:db8::1");
         assert!(get(&headers, "forwarded").starts_with("for=\"[2001:db8::1]\";"));
     }

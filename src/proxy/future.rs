@@ -21,6 +21,7 @@ use super::service::Settings;
 use super::streams::lasts;
 use super::timeouts::{Timer, UploadProgress, Waiting, deadline};
 use super::upgrade::{Asked, switch};
+use crate::aside::aside;
 use crate::body::ResponseBody;
 use crate::date;
 use crate::known::Known;
@@ -89,18 +90,28 @@ where
         client: &mut C,
     ) -> Self {
         let start = Instant::now();
-        let upload = (!body.is_end_stream()).then(|| UploadProgress::new(start));
-        let is_grpc = grpc::is_call(&parts.method, &parts.headers);
-        let patience = if is_grpc { grpc::timeout(&parts.headers) } else { None };
-        let total = settings.timeouts.total.filter(|_| !is_grpc || settings.timeouts.total_ends_streams);
-        let head = match settings.gate.on_reject {
-            Some(_) => Some(Box::new(parts.clone())),
-            None => is_grpc.then(|| Box::new(what_makes_a_call(&parts))),
+        let upload = if body.is_end_stream() {
+            None
+        } else {
+            aside();
+            Some(UploadProgress::new(start))
         };
+        let (mut patience, mut total, mut head) = (None, settings.timeouts.total, None);
+        if grpc::is_call(&parts.method, &parts.headers) {
+            aside();
+            patience = grpc::timeout(&parts.headers);
+            total = total.filter(|_| settings.timeouts.total_ends_streams);
+            head = Some(Box::new(what_makes_a_call(&parts)));
+        }
+        if settings.gate.on_reject.is_some() {
+            aside();
+            head = Some(Box::new(parts.clone()));
+        }
         // Only what has a body can have trailers.
         let asked = upload.as_ref().and(context.clone());
         let body = ForwardBody::new(body, upload.clone(), settings.stripped.clone(), asked);
         let answer = Oneshot::start(client, Request::from_parts(parts, body));
+        turn::ask();
         let exchange = Exchange { settings, context, switching, start, began: false, upload, total, patience, head };
         Self { state: State::Exchange { answer, timer: Timer::default(), exchange } }
     }
@@ -125,22 +136,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Exchange { exchange, .. } if !exchange.began => {
+            StateProj::Exchange { answer, timer, exchange } if !exchange.began => {
                 // All requests that came in together are read before the first of them is sent: the origin is then woken
                 // once for all of them instead of once for each, which is most of what a wake-up costs either side.
                 exchange.began = true;
-                turn::give(cx);
-                Poll::Pending
-            }
-            StateProj::Exchange { answer, timer, exchange } => Poll::Ready(Ok(match answer.poll(cx) {
-                Poll::Ready(Ok(response)) => exchange.pass_on(response),
-                Poll::Ready(Err(error)) => exchange.fail(UpstreamError::classify(error)),
-                Poll::Pending => {
-                    let kind = ready!(exchange.poll_deadline(timer, cx));
-                    exchange.fail(UpstreamError::new(kind))
+                if turn::give(cx) {
+                    return Poll::Pending;
                 }
-            })),
+                exchange.poll(answer, timer, cx)
+            }
+            StateProj::Exchange { answer, timer, exchange } => exchange.poll(answer, timer, cx),
             StateProj::Answered { response } => {
+                aside();
                 let response = response.take().expect("polled after it had completed");
                 Poll::Ready(Ok(response.map(ResponseBody::own)))
             }
@@ -149,28 +156,56 @@ where
 }
 
 impl Exchange {
-    fn pass_on<R>(&mut self, mut response: Response<R>) -> Response<ResponseBody<ProxyBody<R>>> {
+    #[inline]
+    fn poll<F, R, E>(
+        &mut self,
+        answer: Pin<&mut F>,
+        timer: &mut Timer,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ResponseBody<ProxyBody<R>>>, Infallible>>
+    where
+        F: Future<Output = Result<Response<R>, E>>,
+        E: Into<BoxError>,
+    {
+        let error = match answer.poll(cx) {
+            Poll::Ready(Ok(response)) => return self.pass_on(response),
+            Poll::Ready(Err(error)) => UpstreamError::classify(error),
+            Poll::Pending => UpstreamError::new(ready!(self.poll_deadline(timer, cx))),
+        };
+        aside();
+        Poll::Ready(Ok(self.fail(error)))
+    }
+
+    /// Ready with the answer, which is then written where it is wanted and not moved there.
+    fn pass_on<R>(
+        &mut self,
+        mut response: Response<R>,
+    ) -> Poll<Result<Response<ResponseBody<ProxyBody<R>>>, Infallible>> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(asked) = self.switching.take()
             && switch(*asked, &mut response, self.settings.timeouts.upgrade_idle)
         {
-            return response.map(|body| ResponseBody::inner(ProxyBody::new(body, None, None, None)));
+            aside();
+            let answer = response.map(|body| ResponseBody::inner(ProxyBody::new(body, None, None, None)));
+            return Poll::Ready(Ok(answer));
         }
         let status = response.status();
         let known = Known::of(response.headers());
         if !may_be_passed_on(status, response.headers(), known) {
-            return self.fail(UpstreamError::new(UpstreamErrorKind::InvalidResponse));
+            return Poll::Ready(Ok(self.fail(UpstreamError::new(UpstreamErrorKind::InvalidResponse))));
         }
         // What the origin speaks concerns the connection to it (RFC 9110 section 2.5).
         *response.version_mut() = Version::HTTP_11;
         let headers = response.headers_mut();
         strip_known_hop_by_hop(headers, known);
         if status == StatusCode::NO_CONTENT {
+            aside();
             // RFC 9110 section 8.6: a 204 has no Content-Length.
             headers.remove(CONTENT_LENGTH);
         }
         // Connection may have named it.
         if !known.any(Known::DATE) || known.any(Known::CONNECTION) && !headers.contains_key(DATE) {
+            aside();
             headers.insert(DATE, date::now());
         }
         let timeouts = &self.settings.timeouts;
@@ -178,7 +213,8 @@ impl Exchange {
         let total = if is_exempt { self.patience } else { self.most() };
         let total = deadline(self.start, total);
         let context = self.context.take();
-        response.map(|body| ResponseBody::inner(ProxyBody::new(body, timeouts.body_idle, total, context)))
+        let answer = response.map(|body| ResponseBody::inner(ProxyBody::new(body, timeouts.body_idle, total, context)));
+        Poll::Ready(Ok(answer))
     }
 
     #[cold]
@@ -219,8 +255,13 @@ impl Exchange {
         let limit = self.settings.timeouts.response_head;
         match self.upload.as_ref().map(UploadProgress::waiting_for) {
             None => deadline(self.start, limit).map(|at| (at, true)),
-            Some(Waiting::Origin(since)) => deadline(since, limit).map(|at| (at, true)),
-            Some(Waiting::Client) => deadline(Instant::now(), limit).map(|at| (at, false)),
+            Some(waiting) => {
+                aside();
+                match waiting {
+                    Waiting::Origin(since) => deadline(since, limit).map(|at| (at, true)),
+                    Waiting::Client => deadline(Instant::now(), limit).map(|at| (at, false)),
+                }
+            }
         }
     }
 }
@@ -230,11 +271,13 @@ impl Exchange {
 /// elsewhere: two lengths, or a coding other than `chunked`, which is not undone here (RFC 9112 section 6.3).
 fn may_be_passed_on(status: StatusCode, headers: &HeaderMap, known: Known) -> bool {
     if !(200..600).contains(&status.as_u16()) {
+        aside();
         return false;
     }
     if known.any(Known::CONTENT_LENGTH) {
         let length = Lines::of(headers, CONTENT_LENGTH).only();
         if !length.is_some_and(|length| length.as_bytes().iter().all(u8::is_ascii_digit)) {
+            aside();
             return false;
         }
     }

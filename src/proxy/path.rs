@@ -7,6 +7,7 @@ use http::uri::PathAndQuery;
 use thiserror::Error;
 
 use crate::Head;
+use crate::aside::aside;
 use crate::origin::join;
 
 /// A prefix that cannot be stripped.
@@ -41,20 +42,30 @@ impl PathRules {
 
     /// The path and query to send for a request. `None` when they are not a path, or one that an origin may take for another.
     pub(super) fn apply(&self, head: Head<'_>) -> Option<PathAndQuery> {
-        self.rewritten(head).filter(|target| is_unambiguous(target.path()))
+        let target = self.rewritten(head)?;
+        if !is_unambiguous(target.path()) {
+            aside();
+            return None;
+        }
+        Some(target)
     }
 
     fn rewritten(&self, head: Head<'_>) -> Option<PathAndQuery> {
         let Some(given) = head.uri().path_and_query() else {
+            aside();
             return Some(PathAndQuery::from_static("/"));
         };
         let stripped = strip_prefix(given.path(), &self.prefix);
         if let Some(rewrite) = &self.rewrite {
+            aside();
             return join(&rewrite(head, stripped.unwrap_or(given.path())), given.query());
         }
         match stripped {
             // Of `http://host?query` (RFC 9112 section 3.2.1: an empty path is sent as "/").
-            None if given.as_str().starts_with('?') => join("/", given.query()),
+            None if given.as_str().starts_with('?') => {
+                aside();
+                join("/", given.query())
+            }
             None => Some(given.clone()),
             Some(rest) => join(rest, given.query()),
         }

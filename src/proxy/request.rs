@@ -5,8 +5,9 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Response, Version, request};
 
 use super::fields::strip_known_hop_by_hop;
-use super::forwarding::{Received, is_loop, remove_unbelieved};
+use super::forwarding::{is_loop, remove_unbelieved};
 use super::service::{HostPolicy, Settings};
+use crate::aside::aside;
 use crate::known::Known;
 use crate::{Head, Reason, Rejection, RequestContext};
 
@@ -36,9 +37,11 @@ pub(super) fn prepare(
     strip_known_hop_by_hop(&mut parts.headers, known);
     // The client frames the body anew from its size hint; hyper has answered the expectation by the time it is read.
     if known.any(Known::CONTENT_LENGTH) {
+        aside();
         parts.headers.remove(header::CONTENT_LENGTH);
     }
     if known.any(Known::EXPECT) {
+        aside();
         if expects_more_than_to_go_on(&parts.headers) {
             return Err(refuse(Reason::ExpectationFailed, "this expectation cannot be met"));
         }
@@ -52,11 +55,11 @@ pub(super) fn prepare(
         credentials.remove_from(&mut parts.headers);
     }
     if context.and_then(RequestContext::client_ip).is_none() {
+        aside();
         remove_unbelieved(&mut parts.headers);
     }
     if settings.forwarding.writes() {
-        let received = Received::new(context, host.as_ref(), parts.version);
-        settings.forwarding.write(&mut parts.headers, &received);
+        settings.forwarding.write(&mut parts.headers, context, host.as_ref(), parts.version);
     }
 
     match &settings.host {
@@ -99,6 +102,7 @@ fn host_of(parts: &request::Parts) -> Option<HeaderValue> {
     HeaderValue::from_str(host).ok()
 }
 
+#[cold]
 fn refuse(reason: Reason, detail: &'static str) -> Rejection {
     Rejection::new("proxy", reason).detail(detail)
 }

@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 const LASTING: [&[u8]; 3] = [b"text/event-stream", b"multipart/x-mixed-replace", b"application/grpc"];
 
 /// True for an answer that nobody expects to end soon.
+#[inline(never)]
 pub(super) fn lasts(headers: &HeaderMap) -> bool {
     let own = headers.get(CONTENT_TYPE).map(|own| own.as_bytes()).unwrap_or_default();
     LASTING.iter().any(|lasting| {

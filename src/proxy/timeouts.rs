@@ -129,6 +129,11 @@ impl Timer {
         if let Some(polled) = alarm::poll_until(cx, deadline) {
             return polled;
         }
+        self.poll_own(cx, deadline)
+    }
+
+    #[inline(never)]
+    fn poll_own(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);

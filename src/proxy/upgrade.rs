@@ -81,6 +81,7 @@ impl Asked {
 
 /// Lets the client know that the origin has switched, and tunnels from then on what either sends. False when this is not
 /// the answer that was asked for, or its connection is not there to be had.
+#[inline(never)]
 pub(super) fn switch<R>(asked: Asked, response: &mut Response<R>, idle: Option<Duration>) -> bool {
     let headers = response.headers();
     if !names_websocket(headers) || !handshake::is_accepted(headers, &asked.accept) {

@@ -18,13 +18,17 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// True for a gRPC call: a POST of `application/grpc`, or of that with a format (`application/grpc+proto`). gRPC-Web is
 /// another protocol, whose clients read HTTP's status.
 pub(crate) fn is_call(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::POST && is_of_grpc(headers)
+}
+
+#[inline(never)]
+fn is_of_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
-    method == Method::POST
-        && headers.get(CONTENT_TYPE).is_some_and(|own| {
-            let own = own.as_bytes();
-            let is_type = own.get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE));
-            is_type && matches!(own.get(TYPE.len()), None | Some(b'+' | b';' | b' '))
-        })
+    headers.get(CONTENT_TYPE).is_some_and(|own| {
+        let own = own.as_bytes();
+        let is_type = own.get(..TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(TYPE));
+        is_type && matches!(own.get(TYPE.len()), None | Some(b'+' | b';' | b' '))
+    })
 }
 
 /// How long the caller waits: up to eight digits and a unit. `None` where it does not say, or not so.

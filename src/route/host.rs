@@ -7,6 +7,7 @@ use http::header::HOST;
 use crate::Head;
 
 /// The host that a request is for. `None` where it names none that could be a route's.
+#[inline(never)]
 pub(super) fn of_request<'a>(head: Head<'a>) -> Option<Cow<'a, str>> {
     // An absolute target's authority goes before Host (RFC 9112 section 3.2.2).
     let authority = match head.uri().authority() {

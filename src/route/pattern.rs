@@ -2,6 +2,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use thiserror::Error;
 
 use super::host;
+use crate::aside::aside;
 use crate::{Head, RouteName};
 
 /// Which requests a route is for. See the [module](super) for how one of several is chosen.
@@ -118,6 +119,11 @@ impl Route {
     }
 
     pub(super) fn takes_headers(&self, request: &Asked<'_>) -> bool {
+        self.headers.is_empty() || self.takes_these_headers(request)
+    }
+
+    #[inline(never)]
+    fn takes_these_headers(&self, request: &Asked<'_>) -> bool {
         self.headers.iter().all(|(name, value)| {
             request.head.headers().get_all(name).iter().any(|own| own == value)
                 || self.answers_preflights && request.preflight.is_some() && request.announces(name)
@@ -125,7 +131,11 @@ impl Route {
     }
 
     pub(super) fn takes_method(&self, request: &Asked<'_>) -> bool {
-        let Some(methods) = &self.methods else { return true };
+        self.methods.as_ref().is_none_or(|methods| self.takes_one_of(methods, request))
+    }
+
+    #[inline(never)]
+    fn takes_one_of(&self, methods: &[Method], request: &Asked<'_>) -> bool {
         match &request.preflight {
             Some(method) if self.answers_preflights => methods.contains(method),
             _ => methods.contains(request.head.method()),
@@ -187,7 +197,11 @@ impl<'a> Asked<'a> {
 /// ```
 pub fn asks_for(head: Head<'_>) -> Option<Method> {
     use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-    if *head.method() != Method::OPTIONS || !head.headers().contains_key(ORIGIN) {
+    if *head.method() != Method::OPTIONS {
+        return None;
+    }
+    aside();
+    if !head.headers().contains_key(ORIGIN) {
         return None;
     }
     Method::from_bytes(head.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()

@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::pattern::Route;
 use super::table::{Choice, RouteTable};
+use crate::aside::aside;
 use crate::body::ResponseBody;
 use crate::future::InnerOrOwn;
 use crate::gate::{Gate, gate_setters};
@@ -18,13 +19,14 @@ use crate::{Head, Oneshot, Reason, Rejection, RequestContext};
 pub struct Router<S> {
     settings: Arc<Settings>,
     services: Arc<[S]>,
-    /// The service that was called last, and its route.
-    last: Option<(usize, S)>,
+    /// Services that were called, each with its route, at that route's place.
+    called: Vec<Option<(usize, S)>>,
 }
 
 #[derive(Clone, Debug)]
 struct Settings {
     gate: Gate,
+    keep: usize,
     table: Arc<RouteTable>,
 }
 
@@ -35,21 +37,50 @@ impl<S> Router<S> {
     /// A router of these routes, each with its service.
     pub fn new(routes: impl IntoIterator<Item = (Route, S)>) -> Self {
         let (routes, services): (Vec<_>, Vec<_>) = routes.into_iter().unzip();
-        let settings = Settings { gate: Gate::default(), table: Arc::new(RouteTable::new(routes)) };
-        Self { settings: Arc::new(settings), services: services.into(), last: None }
+        let settings = Settings { gate: Gate::default(), keep: 1, table: Arc::new(RouteTable::new(routes)) };
+        Self { settings: Arc::new(settings), services: services.into(), called: Vec::new() }
     }
 
     /// The same routes, each with what `change` makes of its service. The table is shared, not copied: a server with a
     /// stack for each worker makes it once.
     pub fn map_services<T>(&self, change: impl FnMut(&S) -> T) -> Router<T> {
-        Router { settings: self.settings.clone(), services: self.services.iter().map(change).collect(), last: None }
+        let services = self.services.iter().map(change).collect();
+        Router { settings: self.settings.clone(), services, called: Vec::new() }
+    }
+
+    /// How many routes' services an instance keeps that it has called, to call them again: a service is cloned for the first
+    /// request of its route, and whenever another route's has taken its place. 1 unless set, and never less, which is right
+    /// where each connection has an instance of its own.
+    #[must_use]
+    pub fn keep(mut self, services: usize) -> Self {
+        Arc::make_mut(&mut self.settings).keep = services.max(1);
+        self
     }
 
     gate_setters!(answers);
+}
+
+impl Settings {
+    #[cold]
+    fn answer_without_route<B>(&self, request: &Request<B>, choice: &Choice<'_>) -> Response<Bytes> {
+        match choice {
+            Choice::NotFound if asks_the_server(request) => {
+                let mut answer = Response::new(Bytes::new());
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                answer
+            }
+            Choice::MethodNotAllowed(allowed) => {
+                let mut answer = self.refusal(request, Reason::MethodNotAllowed);
+                answer.headers_mut().insert(ALLOW, allow(allowed));
+                answer
+            }
+            Choice::NotFound | Choice::Route(_) => self.refusal(request, Reason::RouteNotFound),
+        }
+    }
 
     fn refusal<B>(&self, request: &Request<B>, reason: Reason) -> Response<Bytes> {
         let head = Head::of(request);
-        self.settings.gate.answer(head, head.context(), Rejection::new("router", reason))
+        self.gate.answer(head, head.context(), Rejection::new("router", reason))
     }
 }
 
@@ -68,28 +99,33 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let index = match self.settings.table.choose(Head::of(&request)) {
             Choice::Route(index) => index,
-            Choice::NotFound if asks_the_server(&request) => {
-                let mut answer = Response::new(Bytes::new());
-                *answer.status_mut() = StatusCode::NO_CONTENT;
-                return InnerOrOwn::own(answer);
-            }
-            Choice::NotFound => return InnerOrOwn::own(self.refusal(&request, Reason::RouteNotFound)),
-            Choice::MethodNotAllowed(allowed) => {
-                let allowed = allow(&allowed);
-                let mut answer = self.refusal(&request, Reason::MethodNotAllowed);
-                answer.headers_mut().insert(ALLOW, allowed);
-                return InnerOrOwn::own(answer);
-            }
+            none => return InnerOrOwn::own(self.settings.answer_without_route(&request, &none)),
         };
         if let Some(name) = &self.settings.table.routes()[index].name {
             RequestContext::get_or_insert(request.extensions_mut()).note_route(name.clone());
         }
-        let service = match self.last.take() {
-            Some((last, service)) if last == index => service,
-            _ => self.services[index].clone(),
-        };
-        let (_, service) = self.last.insert((index, service));
-        InnerOrOwn::inner(Oneshot::start(service, request))
+        InnerOrOwn::inner(Oneshot::start(self.service(index), request))
+    }
+}
+
+impl<S: Clone> Router<S> {
+    /// This instance's own service of a route.
+    fn service(&mut self, index: usize) -> &mut S {
+        let place = index % self.settings.keep;
+        if self.called.len() <= place {
+            aside();
+            self.called.resize_with(place + 1, || None);
+        }
+        let called = &mut self.called[place];
+        if called.as_ref().is_none_or(|(own, _)| *own != index) {
+            aside();
+            *called = None;
+        }
+        let (_, service) = called.get_or_insert_with(|| {
+            aside();
+            (index, self.services[index].clone())
+        });
+        service
     }
 }
 
@@ -108,7 +144,7 @@ fn allow(methods: &[&Method]) -> HeaderValue {
 impl<S> Clone for Router<S> {
     /// A clone has called no service yet.
     fn clone(&self) -> Self {
-        Self { settings: self.settings.clone(), services: self.services.clone(), last: None }
+        Self { settings: self.settings.clone(), services: self.services.clone(), called: Vec::new() }
     }
 }
 

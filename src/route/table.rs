@@ -6,6 +6,7 @@ use super::host::{self, labels};
 use super::pattern::{Asked, Route};
 use super::tree::Tree;
 use crate::Head;
+use crate::aside::aside;
 
 /// Routes, in the form in which one of them is found at once. Useful by itself where a [`Router`](super::Router) is not
 /// what calls their services.
@@ -63,11 +64,15 @@ impl RouteTable {
     pub fn choose(&self, head: Head<'_>) -> Choice<'_> {
         let path = head.uri().path();
         if !path.starts_with('/') {
+            aside();
             return Choice::NotFound;
         }
         match self.place(head, path) {
             Some((place, ends)) => self.choose_in(place, ends, &Asked::new(head)),
-            None => Choice::NotFound,
+            None => {
+                aside();
+                Choice::NotFound
+            }
         }
     }
 
@@ -121,6 +126,7 @@ impl RouteTable {
         if let Some((index, _)) = candidates().find(|(_, route)| route.takes_method(request)) {
             return Choice::Route(index);
         }
+        aside();
         let mut allowed = Vec::new();
         for method in candidates().flat_map(|(_, route)| route.methods.iter().flatten()) {
             if !allowed.contains(&method) {

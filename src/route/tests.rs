@@ -1,6 +1,8 @@
 //! The choice against the rule, read off one route after the other.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
 
 use http::header::ALLOW;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -301,5 +303,46 @@ proptest! {
         if let Ok(request) = Request::builder().method(&*method).uri(path).header("host", host).body(()) {
             table.choose(Head::of(&request));
         }
+    }
+}
+
+/// Tells how often it was called since it was cloned.
+struct Counting(u32);
+
+impl Clone for Counting {
+    fn clone(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl Service<Request<()>> for Counting {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        self.0 += 1;
+        let mut answer = Response::new(());
+        answer.extensions_mut().insert(self.0);
+        ready(Ok(answer))
+    }
+}
+
+#[tokio::test]
+async fn an_instance_keeps_as_many_services_as_it_is_told_to_and_its_clones_none_of_them() {
+    let call = async |router: &mut Router<Counting>, path: &str| {
+        let Ok(answer) = router.call(request("GET", "h", path)).await;
+        answer.extensions().get::<u32>().copied()
+    };
+    for (keep, last) in [(0, 1), (1, 1), (2, 3), (100, 3)] {
+        let mut router = Router::new(["/a", "/b", "/c"].map(|path| (prefix(path), Counting(0)))).keep(keep);
+        for (path, count) in [("/a", 1), ("/a", 2), ("/b", 1), ("/a", last)] {
+            assert_eq!(call(&mut router, path).await, Some(count), "{path}, and {keep} kept");
+        }
+        assert_eq!(call(&mut router.clone(), "/a").await, Some(1));
     }
 }

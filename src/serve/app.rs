@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, StatusCode};
+use http::{Extensions, Request, StatusCode};
 use tower_service::Service;
 
 use super::ServeBody;
@@ -25,21 +25,21 @@ impl<S> App<S>
 where
     S: Service<Request<ServeBody>> + Clone,
 {
-    /// Hands a request to the service, with all that is known of it.
-    ///
-    /// Kept out of line, as [`poll`] is: a service that is inlined once is inlined deeper than one that is inlined into each
-    /// version of HTTP.
-    #[inline(never)]
-    pub(super) fn call(
-        &mut self,
-        mut request: Request<ServeBody>,
-        interim: Option<InterimSink>,
-    ) -> Oneshot<S, Request<ServeBody>> {
-        let (connection, extensions) = (self.connection.clone(), request.extensions_mut());
+    /// Puts all that is known of a request into its context.
+    pub(super) fn introduce(&self, extensions: &mut Extensions, interim: Option<InterimSink>) {
+        let connection = self.connection.clone();
         match extensions.is_empty() {
             true => *extensions = recycle::received(connection, interim),
             false => drop(extensions.insert(RequestContext::of_received(connection, interim))),
         }
+    }
+
+    /// Hands a request to the service.
+    ///
+    /// Kept out of line, as [`poll`] is: a service that is inlined once is inlined deeper than one that is inlined into each
+    /// version of HTTP.
+    #[inline(never)]
+    pub(super) fn call(&mut self, request: Request<ServeBody>) -> Oneshot<S, Request<ServeBody>> {
         Oneshot::start(&mut self.service, request)
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::settings::Timeouts;
 use super::signals::Seen;
+use crate::aside::aside;
 
 /// What a deadline that has passed means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub(super) struct Deadlines {
     /// Since when no more requests are expected, and how long one may come all the same.
     last_call: Option<(Instant, Duration)>,
     body: BodyClock,
+}
+
+fn after(since: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
+    since?.checked_add(limit?)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +75,7 @@ impl Deadlines {
         if !seen.write_blocked {
             self.stalled_since = None;
         } else if seen.wrote || self.stalled_since.is_none() {
+            aside();
             self.stalled_since = Some(now());
         }
 
@@ -88,6 +94,7 @@ impl Deadlines {
         if !seen.eof_held {
             self.half_closed_since = None;
         } else if seen.wrote || self.half_closed_since.is_none() {
+            aside();
             self.half_closed_since = Some(now());
         }
 
@@ -122,7 +129,6 @@ impl Deadlines {
     }
 
     fn next(&self, seen: Seen) -> Option<(Instant, Overdue)> {
-        let after = |since: Option<Instant>, limit: Option<Duration>| since?.checked_add(limit?);
         let waiting = match self.phase {
             Phase::Head { since } => (after(Some(since), self.timeouts.header_read), Overdue::Head),
             Phase::Idle { since } => (after(Some(since), self.timeouts.keep_alive), Overdue::Idle),
@@ -132,6 +138,11 @@ impl Deadlines {
         if self.stalled_since.is_none() && self.half_closed_since.is_none() && self.last_call.is_none() {
             return Some((waiting.0?, waiting.1));
         }
+        self.earliest(seen, waiting)
+    }
+
+    #[cold]
+    fn earliest(&self, seen: Seen, waiting: (Option<Instant>, Overdue)) -> Option<(Instant, Overdue)> {
         [
             waiting,
             (self.last_call_ends(seen), Overdue::Idle),
@@ -151,10 +162,12 @@ impl BodyClock {
         if let Some(since) = self.waiting_since
             && (piece_came || !wanted)
         {
+            aside();
             self.waited += now() - since;
             self.waiting_since = None;
         }
         if wanted && self.waiting_since.is_none() {
+            aside();
             self.waiting_since = Some(now());
         }
         self.bytes = seen.body_bytes;
@@ -162,6 +175,11 @@ impl BodyClock {
 
     fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         let since = self.waiting_since.filter(|_| !self.failed)?;
+        self.deadline_since(since, timeouts)
+    }
+
+    #[inline(never)]
+    fn deadline_since(&self, since: Instant, timeouts: &Timeouts) -> Option<Instant> {
         // `bytes` in all may take `bytes / rate`; beyond that, their average is below the rate.
         let in_all = self.bytes.checked_div(timeouts.body_min_rate).map(Duration::from_secs);
         let at_rate = in_all.map(|in_all| in_all.max(timeouts.body_rate_grace).saturating_sub(self.waited));

@@ -33,7 +33,8 @@ pub(super) fn fuzz_requests(wire: &[u8], step: usize) -> Vec<(String, String, us
     let (mut pieces, mut buffer, mut all) = (wire.chunks(step.max(1)), BytesMut::new(), Vec::new());
     let mut more = |buffer: &mut BytesMut| pieces.next().map(|piece| buffer.extend_from_slice(piece)).is_some();
     loop {
-        let head = match head::read_head(&mut buffer, head::Limits { bytes: 8192, fields: 100 }) {
+        let mut request = http::Request::new(());
+        let head = match head::read_head(&mut buffer, head::Limits { bytes: 8192, fields: 100 }, &mut request) {
             Ok(Some(head)) => head,
             Ok(None) if more(&mut buffer) => continue,
             _ => return all,
@@ -46,7 +47,6 @@ pub(super) fn fuzz_requests(wire: &[u8], step: usize) -> Vec<(String, String, us
                 _ => return all,
             }
         }
-        let request = head.request;
         all.push((request.method().to_string(), request.uri().to_string(), request.headers().len(), content));
     }
 }

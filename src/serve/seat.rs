@@ -18,6 +18,7 @@ use super::signals::Signals;
 use super::socket::Socket;
 use super::transport::Transport;
 use crate::alpn::Alpn;
+use crate::aside::aside;
 use crate::{BoxError, Connection};
 
 /// A connection's place with its worker, from the time that it is accepted: all that it is served by.
@@ -60,6 +61,7 @@ where
         let http1 = Http1::new(socket, app, signals.clone(), drain.clone().notified_owned(), accepted);
         tokio::spawn(async move {
             let Some((socket, app)) = http1.await else { return };
+            aside();
             // In a box: HTTP/1.1 connections, which wait in this task too, need not be as large.
             Box::pin(Http2::new(socket, app, signals, drain.notified_owned(), accepted)).await;
         });

@@ -5,6 +5,8 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use crate::aside::aside;
+
 /// A service that can be replaced while it serves.
 ///
 /// Clones share what is served. After [`replace`](Self::replace) has returned, every request that begins is served by the
@@ -80,6 +82,7 @@ impl<S: Clone> Swap<S> {
             self.own = None;
         }
         let own = self.own.get_or_insert_with(|| {
+            aside();
             let current = self.shared.current();
             (self.shared.generation.load(Ordering::Relaxed), current.clone())
         });

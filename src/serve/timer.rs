@@ -5,6 +5,8 @@ use std::task::Context;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::aside::aside;
+
 pin_project! {
     /// One timer for deadlines that move with every request.
     ///
@@ -28,6 +30,7 @@ impl LazyTimer {
         let this = self.project();
         let went_off = this.set_for.is_some() && this.sleep.is_elapsed();
         if went_off {
+            aside();
             *this.set_for = None;
         }
         went_off
@@ -39,6 +42,7 @@ impl LazyTimer {
         if this.set_for.is_some_and(|set_for| set_for <= deadline) {
             return true;
         }
+        aside();
         this.sleep.as_mut().reset(deadline);
         let waits = this.sleep.poll(cx).is_pending();
         *this.set_for = waits.then_some(deadline);

@@ -7,6 +7,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+#[cfg(feature = "tls")]
+use crate::aside::aside;
+
 /// What carries a connection: TCP, or TLS over it. An enum, so that whatever is served over it is compiled once.
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -66,7 +69,10 @@ impl AsyncRead for Transport {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_read(cx, buf)
+            }
         }
     }
 }
@@ -77,7 +83,10 @@ impl AsyncWrite for Transport {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_write(cx, buf)
+            }
         }
     }
 
@@ -90,7 +99,10 @@ impl AsyncWrite for Transport {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_write_vectored(cx, bufs)
+            }
         }
     }
 
@@ -107,7 +119,10 @@ impl AsyncWrite for Transport {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_flush(cx)
+            }
         }
     }
 

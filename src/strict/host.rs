@@ -6,6 +6,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 
 use super::refusal::Refusal;
+use crate::aside::aside;
 use crate::lines::Lines;
 
 const MISSING: Refusal = Refusal::of_message("there is no Host");
@@ -23,13 +24,13 @@ pub(super) fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<
     let host = match Lines::of(headers, HOST) {
         Lines::None => None,
         Lines::One(host) => Some(host),
-        Lines::Several => return Err(REPEATED),
+        Lines::Several => return refuse(REPEATED),
     };
     if host.is_some_and(|host| !is_host(host.as_bytes())) {
-        return Err(INVALID);
+        return refuse(INVALID);
     }
-    if uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
-        return Err(OTHER_SCHEME);
+    if uri.scheme().is_some_and(|scheme| !is_http(scheme.as_str())) {
+        return refuse(OTHER_SCHEME);
     }
     match uri.authority() {
         Some(authority) => check_beside(authority.as_str(), host, version),
@@ -38,7 +39,7 @@ pub(super) fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<
             if host.is_some() || version < Version::HTTP_11 {
                 Ok(None)
             } else {
-                Err(MISSING)
+                refuse(MISSING)
             }
         }
     }
@@ -58,6 +59,12 @@ fn check_beside(authority: &str, host: Option<&HeaderValue>, version: Version) -
     }
 }
 
+#[cold]
+fn refuse(refusal: Refusal) -> Result<Option<HeaderValue>, Refusal> {
+    Err(refusal)
+}
+
+#[inline(never)]
 fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
@@ -74,6 +81,7 @@ fn is_ipv6(address: &[u8]) -> bool {
 fn is_host(value: &[u8]) -> bool {
     let port = match value {
         [b'[', rest @ ..] => {
+            aside();
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
             if !is_ipv6(&rest[..end]) {
                 return false;
@@ -83,6 +91,7 @@ fn is_host(value: &[u8]) -> bool {
         name => {
             let end = name.iter().position(|byte| !is_in_name(*byte)).unwrap_or(name.len());
             if end == 0 {
+                aside();
                 return false;
             }
             &name[end..]

@@ -12,6 +12,7 @@ use super::layer::Settings;
 use super::refusal::Refusal;
 use super::{EncodedSlashes, StrictFuture, framing, host, path, target};
 use crate::Head;
+use crate::aside::aside;
 use crate::body::ResponseBody;
 use crate::readiness::release;
 
@@ -47,6 +48,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.settings.refusal(&mut request) {
             Some(refusal) => {
+                aside();
                 release(&mut self.inner);
                 StrictFuture::own(refusal)
             }
@@ -65,10 +67,13 @@ impl Settings {
             // A trial changes nothing.
             Ok(_) if self.gate.dry_run => return None,
             Ok(Changes { host: None, target: None }) => return None,
-            Ok(changes) => match changes.apply(request) {
-                Ok(()) => return None,
-                Err(refusal) => refusal,
-            },
+            Ok(changes) => {
+                aside();
+                match changes.apply(request) {
+                    Ok(()) => return None,
+                    Err(refusal) => refusal,
+                }
+            }
             Err(refusal) => refusal,
         };
         self.refuse(request, &refusal)

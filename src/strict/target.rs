@@ -15,12 +15,17 @@ const ASTERISK_FORM: Refusal = Refusal::of_target("the target * is for OPTIONS a
 /// known pass.
 pub(super) fn check(method: &Method, uri: &Uri) -> Result<(), Refusal> {
     match *method {
-        Method::CONNECT => Err(CONNECT),
-        Method::TRACE => Err(TRACE),
-        _ if is_authority_form(uri) => Err(AUTHORITY_FORM),
-        _ if is_asterisk(uri) && *method != Method::OPTIONS => Err(ASTERISK_FORM),
+        Method::CONNECT => refuse(CONNECT),
+        Method::TRACE => refuse(TRACE),
+        _ if is_authority_form(uri) => refuse(AUTHORITY_FORM),
+        _ if is_asterisk(uri) && *method != Method::OPTIONS => refuse(ASTERISK_FORM),
         _ => Ok(()),
     }
+}
+
+#[cold]
+fn refuse(refusal: Refusal) -> Result<(), Refusal> {
+    Err(refusal)
 }
 
 /// True for `*`, which is not a path.

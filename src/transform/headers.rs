@@ -50,6 +50,11 @@ impl HeaderRules {
         self.removed.is_empty() && self.set.is_empty()
     }
 
+    /// True when there is a field to set.
+    pub(super) fn sets(&self) -> bool {
+        !self.set.is_empty()
+    }
+
     /// True when a template asks for the request's target or Host.
     pub(super) fn reads_target(&self) -> bool {
         self.templates().any(Template::reads_target)

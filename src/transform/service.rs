@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use super::layer::Settings;
 use super::template::Scope;
+use crate::aside::aside;
 use crate::body::ResponseBody;
 use crate::names::set_for_origin;
 use crate::readiness::release;
@@ -42,6 +43,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if !self.settings.gate.applies(&request) {
+            aside();
             return TransformFuture::inner(self.inner.call(request), None);
         }
         // Before anything is changed of it.
@@ -49,6 +51,7 @@ where
         match self.settings.refusal(&mut request) {
             None => TransformFuture::inner(self.inner.call(request), after),
             Some(refusal) => {
+                aside();
                 release(&mut self.inner);
                 TransformFuture::own(refusal, after)
             }
@@ -59,9 +62,11 @@ where
 impl Settings {
     /// The answer to a request that cannot be changed as it should; others are.
     fn refusal<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>> {
-        if self.request.is_empty() {
-            return None;
-        }
+        if self.request.is_empty() { None } else { self.change(request) }
+    }
+
+    #[inline(never)]
+    fn change<B>(&self, request: &mut Request<B>) -> Option<Response<Bytes>> {
         let head = Head::of(request);
         // All values first, since they may be those of fields that are about to change.
         let values: Result<Vec<_>, _> =
@@ -111,22 +116,30 @@ impl After {
     fn apply(self, headers: &mut HeaderMap) {
         let rules = &self.settings.response;
         rules.remove_from(headers);
+        if rules.sets() {
+            self.set(headers);
+        }
+        if let Some(start) = self.start {
+            self.settings.write_times(self.settings.clock.now() - start, headers);
+        }
+    }
+
+    #[inline(never)]
+    fn set(&self, headers: &mut HeaderMap) {
         let nowhere = (Uri::default(), None);
         let (uri, host) = self.target.as_deref().unwrap_or(&nowhere);
-        for (name, value) in rules.values(Scope::new(self.context.as_ref(), uri, host.as_ref())) {
+        for (name, value) in self.settings.response.values(Scope::new(self.context.as_ref(), uri, host.as_ref())) {
             match value {
                 Ok(Some(value)) => drop(headers.insert(name, value)),
                 // An answer that is there already is not given up for a field that it cannot have.
                 Ok(None) | Err(_) => drop(headers.remove(name)),
             }
         }
-        if let Some(start) = self.start {
-            self.settings.write_times(self.settings.clock.now() - start, headers);
-        }
     }
 }
 
 impl Settings {
+    #[inline(never)]
     fn write_times(&self, elapsed: Duration, headers: &mut HeaderMap) {
         let mut text = String::with_capacity(32);
         if self.response_time {
@@ -186,6 +199,7 @@ where
         let mut response = match this.kind.project() {
             KindProj::Inner { future } => ready!(future.poll(cx))?.map(ResponseBody::inner),
             KindProj::Own { response } => {
+                aside();
                 response.take().expect("polled after it had completed").map(ResponseBody::own)
             }
         };

@@ -14,6 +14,7 @@ use super::client::Shared;
 use super::server::InFlight;
 use super::watch::SentWatch;
 use super::{h1, h2};
+use crate::aside::aside;
 use crate::{BoxError, UpstreamError};
 
 /// Any request's body: connections are shared by routes whose bodies are of different types.
@@ -86,13 +87,24 @@ impl OriginBody {
     }
 
     fn finish(&mut self) {
-        let Some(Lease { shared, in_flight }) = self.lease.take() else { return };
+        let Some(Lease { shared, in_flight }) = self.lease.take() else {
+            aside();
+            return;
+        };
         let server = in_flight.server();
         match self.download.take_connection() {
             Some(connection) => shared.give_back(server, connection),
-            None => shared.give_room(server),
+            None => {
+                aside();
+                shared.give_room(server);
+            }
         }
     }
+}
+
+#[inline(never)]
+fn tell(watch: &mut SentWatch, frame: Option<&Result<Frame<Bytes>, UpstreamError>>, is_last: bool) {
+    watch.frame(frame, is_last);
 }
 
 impl fmt::Debug for OriginBody {
@@ -108,14 +120,18 @@ impl Body for OriginBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let frame = ready!(match &mut self.download {
             Download::Http1(download) => download.poll_frame(cx),
-            Download::Http2(download) => download.poll_frame(cx),
+            Download::Http2(download) => {
+                aside();
+                download.poll_frame(cx)
+            }
         });
         let has_ended = self.download.has_ended();
         if let Some(watch) = &mut self.watch {
-            watch.frame(frame.as_ref(), has_ended);
+            tell(watch, frame.as_ref(), has_ended);
         }
         match &frame {
             Some(Err(_)) => {
+                aside();
                 drop(self.download.take_connection());
                 self.lease = None;
             }

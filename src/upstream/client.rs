@@ -23,6 +23,7 @@ use super::sharing::{Draft, Sharing};
 use super::spoken::Spoken;
 use super::upgraded::Switched;
 use super::watch::{Sent, SentWatch};
+use crate::aside::aside;
 use crate::classify::Watch;
 use crate::proxy::fields::strip_hop_by_hop;
 use crate::recycle;
@@ -91,9 +92,11 @@ impl Client {
 
         let has_ended = body.is_end_stream();
         let may_switch = parts.method == Method::GET && has_ended && parts.headers.contains_key(UPGRADE);
-        let framing = match may_switch && names_websocket(&parts.headers) {
-            true => RequestFraming::WebSocket,
-            false => RequestFraming::new(&parts.method, has_ended, body.size_hint().exact()),
+        let framing = if may_switch && names_websocket(&parts.headers) {
+            aside();
+            RequestFraming::WebSocket
+        } else {
+            RequestFraming::new(&parts.method, has_ended, body.size_hint().exact())
         };
         let body = send_body(body);
         let answers_head = parts.method == Method::HEAD;
@@ -105,6 +108,7 @@ impl Client {
             Spoken::Agreed => framing != RequestFraming::WebSocket,
         };
         let prepared = if shares {
+            aside();
             let (path, host) = (path.into_owned(), host.clone());
             Prepared::Shared(Draft { method: parts.method, path, host, headers: parts.headers, framing }, body)
         } else {
@@ -117,6 +121,7 @@ impl Client {
                     Prepared::On(connection)
                 }
                 None => {
+                    aside();
                     let mut upload = Upload::default();
                     write(&mut upload);
                     Prepared::Written(upload)
@@ -164,14 +169,20 @@ impl Shared {
         let limit = &server.connections;
         if !limit.is_waited_for() {
             self.pool.put(server, connection);
-        } else if let Some(connection) = limit.give(self.id(), connection) {
-            self.pool.put(server, connection);
+        } else {
+            self.give_to_others(server, connection);
         }
         // Whoever joins the line looks for idle connections after that; and whoever has joined by now is seen here.
         if limit.is_waited_for()
             && let Some(connection) = self.pool.take(server)
-            && let Some(connection) = limit.give(self.id(), connection)
         {
+            self.give_to_others(server, connection);
+        }
+    }
+
+    #[cold]
+    fn give_to_others(&self, server: &Server, connection: Box<Connection>) {
+        if let Some(connection) = server.connections.give(self.id(), connection) {
             self.pool.put(server, connection);
         }
     }
@@ -189,6 +200,28 @@ pub struct ClientFuture {
     state: State,
     /// Where somebody wants to know what becomes of it.
     watch: Option<SentWatch>,
+}
+
+impl ClientFuture {
+    #[inline(never)]
+    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<OriginBody>, UpstreamError>> {
+        let mut answer = ready!(self.state.poll(cx));
+        if let Some(mut watch) = self.watch.take() {
+            match &mut answer {
+                Err(error) => watch.failed(error),
+                Ok(answer) => {
+                    watch.head(answer.status(), answer.headers(), answer.body().is_end_stream());
+                    answer.body_mut().watch(watch);
+                }
+            }
+        }
+        Poll::Ready(answer)
+    }
+
+    #[cold]
+    fn failed(error: UpstreamError) -> Self {
+        Self { state: State::Failed(Some(error)), watch: None }
+    }
 }
 
 /// What a call remembers from its request.
@@ -226,12 +259,12 @@ impl Call {
             return self.switch(exchange, head);
         }
         recycle::give_extensions(std::mem::take(&mut self.extensions));
-        let cookie = self.cookie.take();
         let download = exchange.into_download(&head)?;
+        let Head { status, mut headers, .. } = head;
+        stick(&mut headers, self.cookie.take());
         let mut response = Response::new(OriginBody::new(Download::Http1(download), self.lease));
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        stick(&mut response, cookie);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         Ok(response)
     }
 
@@ -250,9 +283,10 @@ impl Call {
 }
 
 /// Tells the client by which cookie it comes back.
-pub(super) fn stick(response: &mut Response<OriginBody>, cookie: Option<Box<HeaderValue>>) {
+pub(super) fn stick(headers: &mut HeaderMap, cookie: Option<Box<HeaderValue>>) {
     if let Some(cookie) = cookie {
-        response.headers_mut().append(SET_COOKIE, *cookie);
+        aside();
+        headers.append(SET_COOKIE, *cookie);
     }
 }
 
@@ -306,26 +340,19 @@ impl Future for ClientFuture {
     type Output = Result<Response<OriginBody>, UpstreamError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut answer = ready!(self.state.poll(cx));
-        if let Some(mut watch) = self.watch.take() {
-            match &mut answer {
-                Err(error) => watch.failed(error),
-                Ok(answer) => {
-                    watch.head(answer.status(), answer.headers(), answer.body().is_end_stream());
-                    answer.body_mut().watch(watch);
-                }
-            }
-        }
-        Poll::Ready(answer)
+        // An answer that nobody watches is passed on as it is, and not moved on its way.
+        if self.watch.is_none() { self.state.poll(cx) } else { self.poll_watched(cx) }
     }
 }
 
 impl State {
+    #[inline(never)]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<OriginBody>, UpstreamError>> {
         const DONE: &str = "polled after it had completed";
         loop {
             *self = match self {
                 State::Obtaining { connection, call } => {
+                    aside();
                     let connection = ready!(connection.as_mut().poll(cx))?;
                     State::exchange(connection, call.take().expect(DONE))
                 }
@@ -336,16 +363,22 @@ impl State {
                     let (exchange, mut call) = running.take().expect(DONE);
                     match result {
                         Ok(head) => return Poll::Ready(call.answered(exchange, head)),
-                        Err(failed) => match failed.unanswered {
-                            Some(upload) if call.resendable => {
-                                call.resendable = false;
-                                State::obtain(upload, call)
+                        Err(failed) => {
+                            aside();
+                            match failed.unanswered {
+                                Some(upload) if call.resendable => {
+                                    call.resendable = false;
+                                    State::obtain(upload, call)
+                                }
+                                _ => return Poll::Ready(Err(failed.error)),
                             }
-                            _ => return Poll::Ready(Err(failed.error)),
-                        },
+                        }
                     }
                 }
-                State::Sharing(sharing) => return sharing.poll(cx),
+                State::Sharing(sharing) => {
+                    aside();
+                    return sharing.poll(cx);
+                }
                 State::Failed(error) => return Poll::Ready(Err(error.take().expect(DONE))),
             };
         }
@@ -372,6 +405,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ClientFuture {
-        self.start(request).unwrap_or_else(|error| ClientFuture { state: State::Failed(Some(error)), watch: None })
+        self.start(request).unwrap_or_else(ClientFuture::failed)
     }
 }

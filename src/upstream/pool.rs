@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use super::h1::connection::Connection;
 use super::h2::connections::Connections;
 use super::server::Server;
+use crate::aside::aside;
 
 /// Idle connections, for each server the last used first: the rest may then grow old and be closed.
 #[derive(Debug)]
@@ -59,8 +60,10 @@ impl Pool {
                 if connection.is_open() {
                     return Some(connection);
                 }
+                aside();
             }
         }
+        aside();
         drop(shelves);
         // Requests that began before the heir took over find there what was theirs.
         self.heir_for(server)?.take(server)

@@ -173,7 +173,7 @@ impl Sharing {
         let download = Download::Http2(Box::new(exchange.into_download(&parts.headers, stream)));
         let cookie = call.cookie.take();
         let mut response = Response::from_parts(parts, OriginBody::new(download, call.lease));
-        stick(&mut response, cookie);
+        stick(response.headers_mut(), cookie);
         Ok(response)
     }
 }

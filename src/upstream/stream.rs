@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 #[cfg(feature = "tls")]
 use {
     crate::alpn::Alpn,
+    crate::aside::aside,
     crate::tls::rustls::{AlertDescription, Error},
     std::task::Waker,
     tokio_rustls::client::TlsStream,
@@ -35,6 +36,7 @@ impl Stream {
             // Tickets for the next handshake come at any time, and are taken in here.
             #[cfg(feature = "tls")]
             Self::Tls(stream) => {
+                aside();
                 let mut byte = [0];
                 let mut byte = ReadBuf::new(&mut byte);
                 Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
@@ -89,7 +91,10 @@ impl AsyncRead for Stream {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_read(cx, buf)
+            }
         }
     }
 }
@@ -100,7 +105,10 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_write(cx, buf)
+            }
         }
     }
 
@@ -113,7 +121,10 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_write_vectored(cx, bufs)
+            }
         }
     }
 
@@ -130,7 +141,10 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(feature = "tls")]
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => {
+                aside();
+                Pin::new(stream).poll_flush(cx)
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::fleet::Fleet;
 use super::health::HealthCheck;
 use super::pool::Pool;
 use super::server::Server;
+use crate::aside::aside;
 use crate::classify::Outcome;
 use crate::{Head, RequestContext};
 
@@ -124,7 +125,10 @@ impl Upstream {
                 let server = self.choose(&fleet, tried, headers, context)?;
                 Some((server, fleet.servers[server].name().clone()))
             }),
-            None => self.choose(&fleet, &[], headers, None),
+            None => {
+                aside();
+                self.choose(&fleet, &[], headers, None)
+            }
         };
         server.map(|server| fleet.servers[server].clone())
     }

@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use super::exchange::{End, Exchanges, Went};
 use crate::alarm;
+use crate::aside::aside;
 use crate::serve::app::App;
 use crate::serve::body::ServeBody;
 use crate::serve::deadlines::{Deadlines, Overdue};
@@ -112,6 +113,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if !this.keeper.is_known {
+            aside();
             this.keeper.is_known = true;
             if let Stage::Serving(exchanges) = &this.stage {
                 exchanges.set_task(cx);
@@ -128,10 +130,15 @@ where
                 Stage::Serving(exchanges) => match alarm::kept(cx, time_is_up, |cx| exchanges.poll(cx)) {
                     (Went::Waits, asked) => this.keeper.next(exchanges, time_is_up, cx).or_at(asked),
                     (Went::GaveWay, _) => return Poll::Pending,
-                    (Went::Ended(End::Finished), _) => Next::Close,
-                    (Went::Ended(End::Unread), _) => Next::Linger,
-                    (Went::Ended(End::Http2), _) => Next::HandOver,
-                    (Went::Ended(End::Switched), _) => Next::Switch,
+                    (Went::Ended(end), _) => {
+                        aside();
+                        match end {
+                            End::Finished => Next::Close,
+                            End::Unread => Next::Linger,
+                            End::Http2 => Next::HandOver,
+                            End::Switched => Next::Switch,
+                        }
+                    }
                 },
                 Stage::Closing { until, .. } if time_is_up && Instant::now() >= *until => Next::Close,
                 Stage::Closing { socket, last_word, until } => match socket.poll_close(last_word, cx) {
@@ -142,11 +149,15 @@ where
                 Stage::HandedOver(to) => return Poll::Ready(to.take()),
             };
             match next {
-                Next::Drive => {}
+                Next::Drive => aside(),
                 Next::Wait(None) => return Poll::Pending,
                 Next::Wait(Some(deadline)) if this.timer.as_mut().cover(deadline, cx) => return Poll::Pending,
-                Next::Wait(Some(_)) => time_is_up = true,
+                Next::Wait(Some(_)) => {
+                    aside();
+                    time_is_up = true;
+                }
                 end => {
+                    aside();
                     let stage = std::mem::replace(this.stage, Stage::Closed);
                     *this.stage = stage.end(end, &this.keeper.signals, cx);
                 }
@@ -206,12 +217,14 @@ impl Keeper {
         let mut reading = None;
         let mut now = || *reading.get_or_insert_with(Instant::now);
         if self.notice_drain(exchanges.is_active()) {
+            aside();
             self.is_draining = true;
             self.deadlines.last_call(now(), LAST_CALL);
         }
         let seen = exchanges.look();
         match self.deadlines.update(seen, &mut now) {
             Some((at, overdue)) if time_is_up && now() >= at => {
+                aside();
                 if !matches!(overdue, Overdue::Idle | Overdue::HalfClosed) {
                     self.signals.counters().timed_out.add_one();
                 }

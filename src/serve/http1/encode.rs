@@ -1,11 +1,12 @@
 //! Writing an answer (RFC 9112 sections 4, 6 and 9).
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 
+use crate::aside::aside;
 use crate::date;
 use crate::h1::decimal;
-use crate::h1::encode::{write_decimal, write_field};
+use crate::h1::encode::{write_field, write_length};
 use crate::known::Known;
 
 /// What of a request decides how its answer is written.
@@ -63,7 +64,7 @@ pub(super) fn write_head<B>(out: &mut Vec<u8>, answer: &Response<B>, exact: Opti
             CONTENT_LENGTH => {
                 let length = match encoder {
                     Some(Encoder::Length(length)) => Some(length),
-                    _ => decimal(value.as_bytes()),
+                    _ => stated(value),
                 };
                 if let Some(length) = length.filter(|_| !has_length) {
                     has_length = true;
@@ -72,7 +73,10 @@ pub(super) fn write_head<B>(out: &mut Vec<u8>, answer: &Response<B>, exact: Opti
                 }
                 continue;
             }
-            TRANSFER_ENCODING => continue,
+            TRANSFER_ENCODING => {
+                aside();
+                continue;
+            }
             CONNECTION if !switches => match read_connection(value.as_bytes()) {
                 Said::Close => {
                     keeps_alive = false;
@@ -101,6 +105,7 @@ pub(super) fn write_head<B>(out: &mut Vec<u8>, answer: &Response<B>, exact: Opti
         (Encoder::Length(length), _) => write_length(out, length),
         // A HEAD is told what a GET would be (RFC 9110 section 9.3.2), unless that is not known, or may be meant by nobody.
         (Encoder::None, Some(length @ 1..)) if asked.is_head && status != StatusCode::NOT_MODIFIED => {
+            aside();
             write_length(out, length);
         }
         _ => {}
@@ -109,14 +114,22 @@ pub(super) fn write_head<B>(out: &mut Vec<u8>, answer: &Response<B>, exact: Opti
         write_field(out, DATE.as_str(), date::now().as_bytes());
     }
     if switches {
+        aside();
         keeps_alive = false;
     } else if !keeps_alive {
+        aside();
         out.extend_from_slice(b"connection: close\r\n");
     } else if asked.version == Version::HTTP_10 {
+        aside();
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
     out.extend_from_slice(b"\r\n");
     Written { encoder, keeps_alive }
+}
+
+#[cold]
+fn stated(length: &HeaderValue) -> Option<u64> {
+    decimal(length.as_bytes())
 }
 
 /// What a line of Connection says of the connection.
@@ -174,16 +187,10 @@ fn write_other_status_line(out: &mut Vec<u8>, version: Version, status: StatusCo
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(b"content-length: ");
-    write_decimal(out, length);
-    out.extend_from_slice(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     const ASKED: Asked = Asked {
         version: Version::HTTP_11,

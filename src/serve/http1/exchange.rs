@@ -21,6 +21,7 @@ use super::line::Line;
 use super::opening::{Opening, opening};
 use super::upgrade::Offer;
 use super::upload::Demand;
+use crate::aside::aside;
 use crate::body::ResponseBody;
 use crate::known::Known;
 use crate::serve::app::{self, App, Panicked, guarded, internal_error};
@@ -60,6 +61,8 @@ where
     parsed: usize,
     /// A request was handed to the service since the last look.
     served: bool,
+    /// The service asked for the others of this thread to go first.
+    others_go_first: bool,
     /// The connection has no further use once everything is sent.
     is_over: bool,
     /// Part of a request may never be read.
@@ -134,6 +137,7 @@ where
             is_opened: false,
             parsed: 0,
             served: false,
+            others_go_first: false,
             is_over: false,
             has_unread: false,
             client_stays: false,
@@ -152,6 +156,7 @@ where
         let mut seen = match &self.upload {
             // What waits for the service is not waited for.
             Some(upload) => {
+                aside();
                 let seen = upload.signals.look();
                 Seen { body_wanted: seen.body_wanted && upload.feed.demand() == Demand::Piece, ..seen }
             }
@@ -219,8 +224,14 @@ where
                 true => false,
                 false => match self.line.poll_send(cx) {
                     Poll::Ready(Ok(())) => false,
-                    Poll::Ready(Err(_)) => return Went::Ended(End::Finished),
-                    Poll::Pending => true,
+                    Poll::Ready(Err(_)) => {
+                        aside();
+                        return Went::Ended(End::Finished);
+                    }
+                    Poll::Pending => {
+                        aside();
+                        true
+                    }
                 },
             };
             let step = match &*self.exchange {
@@ -228,6 +239,7 @@ where
                 // The next request waits until there is room for its answer; a body that is still read does not.
                 Exchange::None if is_blocked => self.poll_upload(cx),
                 Exchange::None if looks == TURN => {
+                    aside();
                     cx.waker().wake_by_ref();
                     return Went::GaveWay;
                 }
@@ -238,7 +250,10 @@ where
                 Exchange::Called { .. } => self.poll_called(cx),
                 Exchange::Answering { .. } if is_blocked => self.poll_meanwhile(cx),
                 Exchange::Answering { .. } => self.poll_answer(cx),
-                Exchange::Switching => Step::End(End::Switched),
+                Exchange::Switching => {
+                    aside();
+                    Step::End(End::Switched)
+                }
             };
             match step {
                 Step::Again => {}
@@ -254,6 +269,7 @@ where
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Step {
         self.line.socket.would_mislead(false);
         if let Some(upload) = &self.upload {
+            aside();
             upload.signals.body_end_is_awaited();
             return match self.poll_upload(cx) {
                 Step::Wait if self.skip_upload() => Step::Again,
@@ -261,18 +277,29 @@ where
             };
         }
         if self.is_over {
+            aside();
             // A client that wanted to stay may be sending another request, which a closed socket answers with a reset.
             let is_unread = self.has_unread || self.client_stays || !self.line.received.is_empty();
             return Step::End(if is_unread { End::Unread } else { End::Finished });
         }
         match self.read_request(cx) {
+            Ok(true) if self.others_go_first => {
+                cx.waker().wake_by_ref();
+                Step::GiveWay
+            }
             Ok(true) => Step::Again,
             Ok(false) => match self.line.poll_receive(cx) {
                 Poll::Pending => Step::Wait,
                 Poll::Ready(Ok(1..)) => Step::Again,
-                Poll::Ready(Ok(0) | Err(_)) => Step::End(End::Finished),
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    aside();
+                    Step::End(End::Finished)
+                }
             },
-            Err(end) => Step::End(end),
+            Err(end) => {
+                aside();
+                Step::End(end)
+            }
         }
     }
 
@@ -283,6 +310,7 @@ where
             return Ok(false);
         }
         if !self.is_opened {
+            aside();
             match opening(received) {
                 Opening::Http2 => return Err(End::Http2),
                 Opening::Undecided => return Ok(false),
@@ -291,9 +319,24 @@ where
         }
         let settings = &self.app.settings;
         let limits = Limits { bytes: settings.max_header_bytes, fields: settings.max_headers };
-        match read_head(&mut self.line.received, limits) {
-            Ok(Some(head)) => self.begin(head, cx),
+        // Made here, and given to the service from here: to move it takes more than most of what is done with it.
+        let mut request = Request::new(ServeBody::none());
+        match read_head(&mut self.line.received, limits, &mut request) {
+            Ok(Some(head)) => match self.begin(head, &mut request, cx) {
+                Ok(()) => {
+                    turn::begin(false);
+                    let future = self.app.call(request);
+                    self.exchange.set(Exchange::Called { future });
+                    self.others_go_first = turn::was_asked();
+                }
+                Err(rejection) => {
+                    aside();
+                    self.has_unread = true;
+                    self.refuse(&rejection);
+                }
+            },
             Ok(None) => {
+                aside();
                 self.parsed = self.line.received.len();
                 return Ok(false);
             }
@@ -306,9 +349,10 @@ where
     /// Of a head that comes drop by drop every line is looked at, and not every drop.
     fn is_worth_parsing(&self) -> bool {
         let received = &self.line.received;
-        self.parsed == 0
-            || received.len() >= 2 * self.parsed
-            || memchr::memchr(b'\n', &received[self.parsed..]).is_some()
+        self.parsed == 0 || {
+            aside();
+            received.len() >= 2 * self.parsed || memchr::memchr(b'\n', &received[self.parsed..]).is_some()
+        }
     }
 
     #[cold]
@@ -319,8 +363,8 @@ where
         self.refuse(&refused.rejection());
     }
 
-    fn begin(&mut self, head: Head, cx: &Context<'_>) {
-        let Head { mut request, known, framing, keeps_alive } = head;
+    fn begin(&mut self, head: Head, request: &mut Request<ServeBody>, cx: &Context<'_>) -> Result<(), Box<Rejection>> {
+        let Head { known, framing, keeps_alive } = head;
         let is_http_11 = request.version() == Version::HTTP_11;
         self.asked = Asked {
             version: request.version(),
@@ -330,13 +374,8 @@ where
             keeps_alive,
         };
         (self.served, self.client_stays) = (true, keeps_alive);
-        let body = match self.begin_upload(framing, is_http_11 && expects_continue(&request, known), cx) {
-            Ok(body) => body,
-            Err(rejection) => {
-                self.has_unread = true;
-                return self.refuse(&rejection);
-            }
-        };
+        *request.body_mut() =
+            self.begin_upload(framing, is_http_11 && expects_continue(request.headers(), known), cx)?;
         let may_switch = known.any(Known::UPGRADE) || self.asked.is_connect;
         self.offer = None;
         if may_switch && is_http_11 && self.upload.is_none() {
@@ -344,8 +383,8 @@ where
         }
         let number = self.interim.begin(is_http_11);
         let interim = is_http_11.then(|| InterimSink::new(self.interim.clone(), number));
-        let future = self.app.call(request.map(|()| body), interim);
-        self.exchange.set(Exchange::Called { future });
+        self.app.introduce(request.extensions_mut(), interim);
+        Ok(())
     }
 
     #[cold]
@@ -361,16 +400,21 @@ where
 
     fn poll_called(&mut self, cx: &mut Context<'_>) -> Step {
         let ExchangeProj::Called { future } = self.exchange.as_mut().project() else { return Step::Again };
-        let (polled, gave_way) = turn::given_by(|| app::poll(future, cx));
-        match polled {
-            Poll::Ready(Ok(response)) => self.answer(response.map(ResponseBody::inner)),
+        turn::begin(std::mem::take(&mut self.others_go_first));
+        match app::poll(future, cx) {
+            Poll::Ready(Ok(response)) => {
+                let exact = response.body().size_hint().exact();
+                self.answer(response, exact, ResponseBody::inner);
+            }
             Poll::Ready(Err(_)) => {
+                aside();
                 self.signals.counters().service_errors.add_one();
                 self.fail();
             }
             // It is polled again before anything can have come.
-            Poll::Pending if gave_way => return Step::GiveWay,
+            Poll::Pending if turn::was_given() => return Step::GiveWay,
             Poll::Pending if self.interim.is_waiting() && !self.line.out.is_full() => {
+                aside();
                 self.interim.take(self.line.out.head());
             }
             Poll::Pending => return self.poll_meanwhile(cx),
@@ -393,40 +437,49 @@ where
 
     fn answer_and_close(&mut self, answer: Response<Bytes>) {
         self.asked.keeps_alive = false;
-        self.answer(answer.map(ResponseBody::own));
+        let exact = Some(answer.body().len() as u64);
+        self.answer(answer, exact, ResponseBody::own);
     }
 
-    fn answer(&mut self, mut response: Response<ResponseBody<B>>) {
+    /// Begins the answer, whose body has this length, where that is known. Kept out of line, so that it is moved no more often
+    /// than that.
+    #[inline(never)]
+    fn answer<T>(&mut self, mut response: Response<T>, exact: Option<u64>, body: impl FnOnce(T) -> ResponseBody<B>) {
         let switches = switches(response.status(), &self.asked);
         if (switches && self.offer.is_none()) || (response.status().is_informational() && !switches) {
             // It is no answer, and there is nothing to switch to.
+            aside();
             self.signals.counters().service_errors.add_one();
             return self.fail();
         }
         // A body that nobody will read is the end of the connection, unless all of it is there.
         self.skip_upload();
         if let Some(upload) = &mut self.upload {
+            aside();
             // The client waits to be told to send a body, and is told something else: whether it will send one, nobody knows.
             let is_awaited = std::mem::take(&mut upload.is_awaited);
             self.asked.keeps_alive &= !is_awaited && !upload.signals.must_close();
         }
         if self.signals.counters().drain.is_draining() {
+            aside();
             self.asked.keeps_alive = false;
         }
         if self.interim.close() {
+            aside();
             self.interim.take(self.line.out.head());
         }
-        let exact = response.body().size_hint().exact();
         let written = write_head(self.line.out.head(), &response, exact, &self.asked);
         recycle::give_headers(std::mem::take(response.headers_mut()));
         self.asked.keeps_alive = written.keeps_alive;
         self.line.socket.would_mislead(written.encoder == Encoder::UntilClose);
         if switches {
+            aside();
             self.exchange.set(Exchange::Switching);
         } else if matches!(written.encoder, Encoder::None | Encoder::Length(0)) {
             self.end_answer();
         } else {
-            self.exchange.set(Exchange::Answering { body: response.into_body(), encoder: written.encoder });
+            let body = body(response.into_body());
+            self.exchange.set(Exchange::Answering { body, encoder: written.encoder });
         }
     }
 
@@ -434,6 +487,7 @@ where
         loop {
             if self.line.out.is_full() {
                 // It is sent before anything is added.
+                aside();
                 return Step::Again;
             }
             let ExchangeProj::Answering { body, encoder } = self.exchange.as_mut().project() else {
@@ -443,6 +497,7 @@ where
             let frame = match body.as_mut().poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
+                    aside();
                     return match self.line.poll_send(cx) {
                         Poll::Ready(Err(_)) => Step::End(End::Finished),
                         _ => self.poll_meanwhile(cx),
@@ -454,7 +509,10 @@ where
                     self.line.out.end(*encoder, None);
                     true
                 }
-                Some(Err(_)) => false,
+                Some(Err(_)) => {
+                    aside();
+                    false
+                }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         let is_last = body.is_end_stream();
@@ -464,6 +522,7 @@ where
                         }
                     }
                     Err(frame) => {
+                        aside();
                         let mut trailers = frame.into_trailers().ok().filter(|_| self.asked.takes_trailers);
                         trailers.iter_mut().for_each(strip_trailers);
                         self.line.out.end(*encoder, trailers.as_ref());
@@ -472,6 +531,7 @@ where
                 },
             };
             if !is_whole || matches!(*encoder, Encoder::Length(1..)) {
+                aside();
                 // What has been given is sent; that it is not all, the end of the connection says.
                 let _ = self.line.poll_send(cx);
                 return Step::End(End::Finished);
@@ -496,8 +556,11 @@ where
         // Whether the client is there still.
         while !self.line.has_ended && self.line.received.len() < READ_AHEAD {
             match self.line.poll_receive(cx) {
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Step::End(End::Finished),
+                Poll::Ready(Ok(_)) => aside(),
+                Poll::Ready(Err(_)) => {
+                    aside();
+                    return Step::End(End::Finished);
+                }
                 Poll::Pending => break,
             }
         }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method, Request, Uri, Version};
 
+use crate::aside::aside;
 use crate::h1::names::Fields;
 use crate::h1::{Framing, decimal};
 use crate::known::Known;
@@ -31,10 +32,9 @@ pub(super) struct Limits {
     pub(super) fields: usize,
 }
 
-/// The head of a request, and what it says of the connection.
-#[derive(Debug)]
+/// What the head of a request says of its body and of the connection.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    pub(super) request: Request<()>,
     pub(super) known: Known,
     pub(super) framing: Framing,
     /// The client would send another request (RFC 9112 section 9.3).
@@ -67,22 +67,35 @@ impl Refused {
     }
 }
 
-/// Takes a head from the front of `buffer` once all of it is there. The values share the buffer's memory. One that is refused
-/// stays there: see [`is_of_head`].
-pub(super) fn read_head(buffer: &mut BytesMut, limits: Limits) -> Result<Option<Head>, Refused> {
+/// Takes a head from the front of `buffer` once all of it is there, and puts it into `request`, which is written where it stands
+/// and not moved here. The values share the buffer's memory. One that is refused stays in the buffer: see [`is_of_head`].
+pub(super) fn read_head<B>(
+    buffer: &mut BytesMut,
+    limits: Limits,
+    request: &mut Request<B>,
+) -> Result<Option<Head>, Refused> {
     let parsed = if limits.fields <= FIELDS {
         parse(buffer, limits.bytes, &mut [const { MaybeUninit::uninit() }; FIELDS][..limits.fields])
     } else {
-        parse(buffer, limits.bytes, &mut vec![MaybeUninit::uninit(); limits.fields.min(MAX_FIELDS)])
+        parse_many(buffer, limits)
     };
-    let Some(parsed) = parsed? else { return Ok(None) };
+    let Some(parsed) = parsed? else {
+        aside();
+        return Ok(None);
+    };
     let bytes = buffer.split_to(parsed.end).freeze();
-    let head = parsed.read(&bytes);
+    let head = parsed.read(&bytes, request);
     if head.is_err() {
+        aside();
         let rest = std::mem::replace(buffer, BytesMut::from(&bytes[..]));
         buffer.extend_from_slice(&rest);
     }
     head.map(Some)
+}
+
+#[inline(never)]
+fn parse_many(buffer: &[u8], limits: Limits) -> Result<Option<Parsed>, Refused> {
+    parse(buffer, limits.bytes, &mut vec![MaybeUninit::uninit(); limits.fields.min(MAX_FIELDS)])
 }
 
 /// True when these are bytes of a request for a head alone, and an answer to it has no content, whatever else is wrong with it.
@@ -101,7 +114,7 @@ struct Parsed {
 
 impl Parsed {
     #[inline]
-    fn read(self, bytes: &Bytes) -> Result<Head, Refused> {
+    fn read<B>(self, bytes: &Bytes, request: &mut Request<B>) -> Result<Head, Refused> {
         let Self { method, target, version, fields, .. } = self;
         let headers = fields.read(bytes, ADDED_FIELDS).map_err(|_| Refused::Malformed)?;
         let uri = Uri::from_maybe_shared(bytes.slice(target.clone())).map_err(|_| Refused::Malformed)?;
@@ -111,10 +124,11 @@ impl Parsed {
         let known = Known::of(&headers);
         let framing = framing(version, &headers, known)?;
         let keeps_alive = keeps_alive(version, &headers, known);
-        let mut request = Request::new(());
-        (*request.method_mut(), *request.uri_mut()) = (method, uri);
-        (*request.version_mut(), *request.headers_mut()) = (version, headers);
-        Ok(Head { request, known, framing, keeps_alive })
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = version;
+        *request.headers_mut() = headers;
+        Ok(Head { known, framing, keeps_alive })
     }
 }
 
@@ -187,6 +201,11 @@ fn framing(version: Version, headers: &HeaderMap, known: Known) -> Result<Framin
     if !known.any(Known::CONTENT_LENGTH) && !coded {
         return Ok(Framing::Length(0));
     }
+    framing_as_stated(version, headers, coded)
+}
+
+#[inline(never)]
+fn framing_as_stated(version: Version, headers: &HeaderMap, coded: bool) -> Result<Framing, Refused> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = match (lengths.next(), lengths.next()) {
         (None, _) => None,
@@ -222,6 +241,7 @@ pub(super) fn takes_trailers(headers: &HeaderMap, known: Known) -> bool {
 }
 
 /// True when the list in a field has this member.
+#[inline(never)]
 fn has_option(headers: &HeaderMap, name: &HeaderName, option: &str) -> bool {
     let is_option = |member: &[u8]| member.trim_ascii().eq_ignore_ascii_case(option.as_bytes());
     headers.get_all(name).iter().any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_option))
@@ -234,8 +254,12 @@ mod tests {
 
     const LIMITS: Limits = Limits { bytes: 4096, fields: 100 };
 
+    fn read_from(buffer: &mut BytesMut) -> Result<Option<Head>, Refused> {
+        read_head(buffer, LIMITS, &mut Request::new(()))
+    }
+
     fn read(text: &str) -> Result<Option<Head>, Refused> {
-        read_head(&mut BytesMut::from(text), LIMITS)
+        read_from(&mut BytesMut::from(text))
     }
 
     fn of(version: &str, fields: &str) -> Result<Head, Refused> {
@@ -245,7 +269,8 @@ mod tests {
     #[test]
     fn a_head_is_taken_off_the_front_and_what_follows_stays() {
         let mut buffer = BytesMut::from("\r\nGET /a?b=c HTTP/1.1\r\nHost: x\r\nA: 1\r\na:\t2 \r\n\r\nbody");
-        let Head { request, framing, keeps_alive, .. } = read_head(&mut buffer, LIMITS).unwrap().unwrap();
+        let mut request = Request::new(());
+        let Head { framing, keeps_alive, .. } = read_head(&mut buffer, LIMITS, &mut request).unwrap().unwrap();
         assert_eq!((request.method(), request.uri().to_string()), (&Method::GET, "/a?b=c".to_owned()));
         assert_eq!(request.headers().get_all("a").iter().collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!((framing, keeps_alive, &buffer[..]), (Framing::Length(0), true, &b"body"[..]));
@@ -267,8 +292,9 @@ mod tests {
     fn more_fields_are_read_where_they_may_be() {
         let head = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(300));
         let limits = Limits { bytes: 4096, fields: 300 };
-        let head = read_head(&mut BytesMut::from(head.as_str()), limits).unwrap().unwrap();
-        assert_eq!(head.request.headers().len(), 300);
+        let mut request = Request::new(());
+        assert!(read_head(&mut BytesMut::from(head.as_str()), limits, &mut request).unwrap().is_some());
+        assert_eq!(request.headers().len(), 300);
     }
 
     #[test]
@@ -355,23 +381,23 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
-            let _ = read_head(&mut BytesMut::from(&bytes[..]), LIMITS);
+            let _ = read_from(&mut BytesMut::from(&bytes[..]));
         }
 
         #[test]
         fn no_tail_of_a_request_line_panics(tail: Vec<u8>) {
             let mut bytes = BytesMut::from("GET / HTTP/1.1\r\n");
             bytes.extend_from_slice(&tail);
-            let _ = read_head(&mut bytes, LIMITS);
+            let _ = read_from(&mut bytes);
         }
 
         #[test]
         fn a_head_may_come_in_pieces(cut in 0_usize..48) {
             let head = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
             let mut buffer = BytesMut::from(&head[..cut]);
-            prop_assert!(read_head(&mut buffer, LIMITS).unwrap().is_none());
+            prop_assert!(read_from(&mut buffer).unwrap().is_none());
             buffer.extend_from_slice(&head[cut..]);
-            prop_assert_eq!(read_head(&mut buffer, LIMITS).unwrap().unwrap().framing, Framing::Length(3));
+            prop_assert_eq!(read_from(&mut buffer).unwrap().unwrap().framing, Framing::Length(3));
         }
     }
 }

@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use super::out::Out;
+use crate::aside::aside;
 use crate::serve::socket::Socket;
 
 /// How much is read at once: little for the small requests that most are, more for those that fill what was read.
@@ -46,6 +47,7 @@ impl<D: Buf> Line<D> {
     /// Receives more. `Ok(0)` is the end of what the client sends.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.has_ended {
+            aside();
             return Poll::Ready(Ok(0));
         }
         if self.received.is_empty() && self.socket.transport.poll_readable(cx).is_pending() {
@@ -58,6 +60,7 @@ impl<D: Buf> Line<D> {
         self.received.reserve(self.read_size);
         let room = self.received.capacity() - self.received.len();
         let Poll::Ready(read) = pin!(self.socket.transport.read_buf(&mut self.received)).poll(cx) else {
+            aside();
             if self.received.is_empty() {
                 self.put_buffer_back();
             }
@@ -66,6 +69,7 @@ impl<D: Buf> Line<D> {
         let read = read?;
         self.has_ended = read == 0;
         if read == room {
+            aside();
             self.read_size = (self.read_size * 2).min(LARGEST_READ);
         }
         Poll::Ready(Ok(read))
@@ -87,6 +91,7 @@ impl<D: Buf> Line<D> {
     /// A request is over: the next may be smaller.
     pub(super) fn rest(&mut self) {
         if self.read_size != FIRST_READ {
+            aside();
             self.read_size = FIRST_READ;
             if self.received.is_empty() {
                 self.received = BytesMut::new();

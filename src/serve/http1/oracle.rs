@@ -34,7 +34,8 @@ fn read(request: &Request<()>, content: Bytes) -> Read {
 /// The whole requests in `wire`, up to the first that is refused or cut short.
 fn ours(wire: &[u8]) -> Vec<Read> {
     let (mut buffer, mut all) = (BytesMut::from(wire), Vec::new());
-    while let Ok(Some(head)) = read_head(&mut buffer, Limits { bytes: 8192, fields: 100 }) {
+    let mut request = Request::new(());
+    while let Ok(Some(head)) = read_head(&mut buffer, Limits { bytes: 8192, fields: 100 }, &mut request) {
         let (mut decoder, mut content) = (Decoder::new(head.framing), BytesMut::new());
         while let Ok(Some(frame)) = decoder.decode(&mut buffer) {
             content.extend(frame.into_data().into_iter().flatten());
@@ -42,7 +43,7 @@ fn ours(wire: &[u8]) -> Vec<Read> {
         if !decoder.has_ended() {
             break;
         }
-        all.push(read(&head.request, content.freeze()));
+        all.push(read(&request, content.freeze()));
         if !head.keeps_alive {
             break;
         }

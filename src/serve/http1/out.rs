@@ -10,6 +10,7 @@ use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::encode::Encoder;
+use crate::aside::aside;
 use crate::h1::encode::{write_chunk_size, write_last_chunk};
 use crate::serve::transport::Transport;
 
@@ -117,6 +118,7 @@ impl<D: Buf> Out<D> {
                 None if head.is_empty() && self.tail.is_empty() => break,
                 None if self.tail.is_empty() => ready!(Pin::new(&mut *transport).poll_write(cx, head))?,
                 data => {
+                    aside();
                     let mut slices = [IoSlice::new(&[]); 16];
                     slices[0] = IoSlice::new(head);
                     let (mut count, mut whole) = (1, true);
@@ -132,12 +134,14 @@ impl<D: Buf> Out<D> {
                 }
             };
             if written == 0 {
+                aside();
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             (*wrote, self.unflushed) = (true, transport.bytes_sent().is_some());
             self.advance(written);
         }
         if self.unflushed {
+            aside();
             let before = transport.bytes_sent();
             let flushed = Pin::new(&mut *transport).poll_flush(cx);
             *wrote |= transport.bytes_sent() != before;
@@ -154,6 +158,7 @@ impl<D: Buf> Out<D> {
                 }
             });
         } else {
+            aside();
             self.head = Vec::new();
         }
         Poll::Ready(Ok(()))
@@ -164,6 +169,7 @@ impl<D: Buf> Out<D> {
         self.sent += of_head;
         let mut rest = written - of_head;
         if let Some(data) = &mut self.data {
+            aside();
             let of_data = rest.min(data.remaining());
             data.advance(of_data);
             rest -= of_data;

@@ -276,9 +276,9 @@ where
             ServeBody::of_http2(Upload::new(incoming, length, waits), self.settings.max_body_bytes, signals)
         };
         let watch = Watch::new(watch, self.settings.timeouts);
-        let request = Request::from_parts(parts, body);
-        let sink = sink(&line.exchange);
-        let stream = match guarded(|| self.call(request, Some(sink))) {
+        let mut request = Request::from_parts(parts, body);
+        self.introduce(request.extensions_mut(), Some(sink(&line.exchange)));
+        let stream = match guarded(|| self.call(request)) {
             Ok(future) => Stream::called(line, watch, future),
             Err(Panicked) => Stream::panicked(line),
         };

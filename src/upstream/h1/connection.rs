@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, ReadBuf};
 
 use super::head::{Head, read_head};
 use super::upload::Upload;
+use crate::aside::aside;
 use crate::h1::Malformed;
 use crate::upstream::limit::Permit;
 use crate::upstream::stream::Stream;
@@ -113,6 +114,7 @@ impl Connection {
         };
         let read = read?;
         if read == room {
+            aside();
             self.read_size = (self.read_size * 2).min(LARGEST_READ);
         }
         Poll::Ready(Ok(read))

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::connection::Connection;
+use crate::aside::aside;
 use crate::h1::decode::Decoder;
 use crate::{UpstreamError, UpstreamErrorKind};
 
@@ -42,6 +43,7 @@ impl Download {
     pub(crate) fn take_connection(&mut self) -> Option<Box<Connection>> {
         let mut connection = self.connection.take()?;
         if !self.reusable || !self.uploaded || !self.decoder.has_ended() || !connection.received.is_empty() {
+            aside();
             return None;
         }
         connection.rest();
@@ -49,10 +51,14 @@ impl Download {
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+        let Some(connection) = &mut self.connection else {
+            aside();
+            return Poll::Ready(None);
+        };
         if !self.uploaded
             && let Poll::Ready(sent) = connection.poll_send(cx)
         {
+            aside();
             // A request that fails now has its answer all the same; the connection has no further use.
             self.uploaded = true;
             self.reusable &= sent.is_ok();
@@ -62,11 +68,15 @@ impl Download {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(None) if self.decoder.has_ended() => return Poll::Ready(None),
                 Ok(None) => {}
-                Err(_) => return Poll::Ready(Some(Err(UpstreamErrorKind::InvalidResponse.into()))),
+                Err(_) => {
+                    aside();
+                    return Poll::Ready(Some(Err(UpstreamErrorKind::InvalidResponse.into())));
+                }
             }
             let error = match ready!(connection.poll_receive(cx)) {
                 Ok(1..) => continue,
                 Ok(0) if self.decoder.may_end_with_connection() => {
+                    aside();
                     self.decoder = Decoder::Ended;
                     self.reusable = false;
                     return Poll::Ready(None);
@@ -74,6 +84,7 @@ impl Download {
                 Ok(0) => UpstreamError::new(UpstreamErrorKind::Truncated),
                 Err(error) => UpstreamError::with_source(UpstreamErrorKind::Truncated, error),
             };
+            aside();
             return Poll::Ready(Some(Err(error)));
         }
     }

@@ -4,7 +4,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGR
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
-use crate::h1::encode::{write_decimal, write_field};
+use crate::aside::aside;
+use crate::h1::encode::{write_field, write_length};
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,18 +58,24 @@ pub(crate) fn write_head(
         write_field(head, name.as_str(), value.as_bytes());
     }
     if names_te {
+        aside();
         // RFC 9110 section 10.1.4: whoever sends TE says that it is for the next hop alone.
         head.extend_from_slice(b"connection: te\r\n");
     }
     match framing {
         RequestFraming::None => {}
-        RequestFraming::WebSocket => head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n"),
-        RequestFraming::Length(length) => {
-            head.extend_from_slice(b"content-length: ");
-            write_decimal(head, length);
-            head.extend_from_slice(b"\r\n");
+        RequestFraming::WebSocket => {
+            aside();
+            head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
         }
-        RequestFraming::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        RequestFraming::Length(length) => {
+            aside();
+            write_length(head, length);
+        }
+        RequestFraming::Chunked => {
+            aside();
+            head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
     }
     head.extend_from_slice(b"\r\n");
 }

@@ -10,6 +10,7 @@ use super::download::Download;
 use super::framing::{framing, keeps_alive};
 use super::head::Head;
 use super::upload::{Unsent, Upload};
+use crate::aside::aside;
 use crate::h1::decode::Decoder;
 use crate::known::Known;
 use crate::upstream::stream::failure_before_answer;
@@ -55,13 +56,15 @@ impl Exchange {
     ) -> Poll<Result<Head, Failed>> {
         if !self.uploaded {
             match self.connection.poll_send(cx) {
-                Poll::Pending => {}
+                Poll::Pending => aside(),
                 Poll::Ready(Ok(())) => self.uploaded = true,
                 Poll::Ready(Err(Unsent::Body(error))) => {
+                    aside();
                     let error = UpstreamError::with_source(UpstreamErrorKind::Request, error);
                     return Poll::Ready(Err(Failed { error, unanswered: None }));
                 }
                 Poll::Ready(Err(Unsent::Connection(error))) => {
+                    aside();
                     // The origin may have answered before it closed.
                     self.send_failed = Some(error);
                     self.uploaded = true;
@@ -72,9 +75,10 @@ impl Exchange {
             if !self.connection.received.is_empty() {
                 let before = self.connection.received.len();
                 match self.connection.read_head() {
-                    Ok(None) => {}
+                    Ok(None) => aside(),
                     Ok(Some(head)) if !is_interim(head.status) => return Poll::Ready(Ok(head)),
                     Ok(Some(head)) => {
+                        aside();
                         self.interim += 1;
                         self.interim_bytes += before - self.connection.received.len();
                         if self.interim > MAX_INTERIM || self.interim_bytes > MAX_INTERIM_BYTES {
@@ -90,6 +94,7 @@ impl Exchange {
                 Ok(1..) => {}
                 Ok(0) => return Poll::Ready(Err(self.fail(UpstreamErrorKind::Reset, None))),
                 Err(error) => {
+                    aside();
                     let kind = failure_before_answer(&error, self.connection.was_used());
                     return Poll::Ready(Err(self.fail(kind, Some(error))));
                 }
@@ -106,11 +111,12 @@ impl Exchange {
     pub(crate) fn into_download(self, head: &Head) -> Result<Download, UpstreamError> {
         let known = Known::of(&head.headers);
         let framing = framing(head.version, head.status, &head.headers, known, self.answers_head)
-            .map_err(|_| UpstreamError::new(UpstreamErrorKind::InvalidResponse))?;
+            .map_err(|_| invalid_response())?;
         let reusable = keeps_alive(head.version, &head.headers, known) && self.send_failed.is_none();
         Ok(Download::new(self.connection, Decoder::new(framing), self.uploaded, reusable))
     }
 
+    #[cold]
     fn fail(&mut self, kind: UpstreamErrorKind, source: Option<io::Error>) -> Failed {
         let silent = self.connection.received.is_empty() && self.interim == 0;
         let resendable = silent && self.connection.was_used() && kind == UpstreamErrorKind::Reset;
@@ -121,6 +127,11 @@ impl Exchange {
         };
         Failed { error, unanswered: resendable.then(|| self.connection.upload.again()) }
     }
+}
+
+#[cold]
+fn invalid_response() -> UpstreamError {
+    UpstreamErrorKind::InvalidResponse.into()
 }
 
 /// 100 and its like come before the answer; a 101 is one.

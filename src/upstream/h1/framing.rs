@@ -3,6 +3,7 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
+use crate::aside::aside;
 use crate::h1::{Framing, Malformed, decimal};
 use crate::known::Known;
 use crate::lines::Lines;
@@ -23,9 +24,11 @@ pub(crate) fn framing(
     let coded = known.any(Known::TRANSFER_ENCODING);
     // HTTP/1.0 knows no transfer codings: a message that has one is faulty (section 6.1).
     if coded && (!is_chunked(headers) || length.is_some() || version != Version::HTTP_11) {
+        aside();
         return Err(Malformed);
     }
     if answers_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        aside();
         return Ok(Framing::Length(0));
     }
     Ok(match length {
@@ -35,6 +38,7 @@ pub(crate) fn framing(
     })
 }
 
+#[inline(never)]
 fn is_chunked(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));

@@ -27,9 +27,14 @@ pub(crate) struct Head {
 pub(crate) fn read_head(buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
     // Almost every head has few fields, and room for many costs its clearing.
     match read_head_of::<FEW_FIELDS>(buffer) {
-        Err(TooManyFields) => read_head_of::<MAX_FIELDS>(buffer).unwrap_or(Err(Malformed)),
+        Err(TooManyFields) => read_long_head(buffer),
         Ok(read) => read,
     }
+}
+
+#[cold]
+fn read_long_head(buffer: &mut BytesMut) -> Result<Option<Head>, Malformed> {
+    read_head_of::<MAX_FIELDS>(buffer).unwrap_or(Err(Malformed))
 }
 
 struct TooManyFields;

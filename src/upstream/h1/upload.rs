@@ -12,6 +12,7 @@ use tokio::io::AsyncWrite;
 use super::connection::Connection;
 use super::encode::RequestFraming;
 use crate::BoxError;
+use crate::aside::aside;
 use crate::h1::encode::{write_chunk_size, write_last_chunk};
 use crate::upstream::body::SendBody;
 use crate::upstream::stream::Stream;
@@ -71,6 +72,7 @@ impl Upload {
             if self.data.is_empty()
                 && let Some(body) = &mut self.body
             {
+                aside();
                 match Pin::new(body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => self.stage(frame).map_err(Unsent::Body)?,
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Unsent::Body(error))),
@@ -81,8 +83,14 @@ impl Upload {
             ready!(self.poll_write(stream, cx)).map_err(Unsent::Connection)?;
             match self.body {
                 None => return Poll::Ready(Ok(())),
-                Some(_) if waits_for_body => return Poll::Pending,
-                Some(_) => self.clear(),
+                Some(_) if waits_for_body => {
+                    aside();
+                    return Poll::Pending;
+                }
+                Some(_) => {
+                    aside();
+                    self.clear();
+                }
             }
         }
     }
@@ -97,10 +105,12 @@ impl Upload {
                 }
                 ready!(Pin::new(&mut *stream).poll_write(cx, head))?
             } else {
+                aside();
                 let slices = [IoSlice::new(head), IoSlice::new(&self.data), IoSlice::new(self.tail)];
                 ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices))?
             };
             if written == 0 {
+                aside();
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             let of_head = written.min(head.len());

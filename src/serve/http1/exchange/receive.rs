@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::EXPECT;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -43,15 +43,28 @@ where
         framing: Framing,
         is_awaited: bool,
         cx: &Context<'_>,
-    ) -> Result<ServeBody, Rejection> {
+    ) -> Result<ServeBody, Box<Rejection>> {
+        match framing {
+            Framing::Length(0) => Ok(ServeBody::none()),
+            _ => self.begin_that_upload(framing, is_awaited, cx),
+        }
+    }
+
+    #[inline(never)]
+    fn begin_that_upload(
+        &mut self,
+        framing: Framing,
+        is_awaited: bool,
+        cx: &Context<'_>,
+    ) -> Result<ServeBody, Box<Rejection>> {
         let length = match framing {
-            Framing::Length(0) => return Ok(ServeBody::none()),
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
         };
         let limit = self.app.settings.max_body_bytes;
         if let Some(limit) = limit.filter(|limit| length.is_some_and(|length| length > *limit)) {
-            return Err(Rejection::new("serve", crate::body::RequestBodyError::TooLarge { limit }.reason()));
+            let reason = crate::body::RequestBodyError::TooLarge { limit }.reason();
+            return Err(Box::new(Rejection::new("serve", reason)));
         }
         let (feed, upload) = upload(length);
         let signals = Arc::new(Signals::new(self.signals.shared_counters()));
@@ -63,6 +76,11 @@ where
 
     /// Receives the piece of the request body that the service asks for.
     pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.upload.is_none() { Step::Wait } else { self.poll_that_upload(cx) }
+    }
+
+    #[inline(never)]
+    fn poll_that_upload(&mut self, cx: &mut Context<'_>) -> Step {
         let Some(upload) = &mut self.upload else { return Step::Wait };
         if upload.feed.demand() != Demand::Piece {
             return Step::Wait;
@@ -112,6 +130,11 @@ where
     /// Throws away the rest of a body that the service has given up, as far as it is there. True when that has happened: the
     /// connection goes on behind it, or has come to its end.
     pub(super) fn skip_upload(&mut self) -> bool {
+        self.upload.is_some() && self.skip_that_upload()
+    }
+
+    #[inline(never)]
+    fn skip_that_upload(&mut self) -> bool {
         let Some(upload) = &mut self.upload else { return false };
         if upload.feed.demand() != Demand::GivenUp {
             return false;
@@ -126,10 +149,7 @@ where
     }
 }
 
-pub(super) fn expects_continue(request: &Request<()>, known: Known) -> bool {
+pub(super) fn expects_continue(headers: &HeaderMap, known: Known) -> bool {
     known.any(Known::EXPECT)
-        && request
-            .headers()
-            .get(EXPECT)
-            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && headers.get(EXPECT).is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
