@@ -76,6 +76,20 @@ impl App {
                 }));
                 Response::new(BoxBody::new(body))
             }
+            "/panic-when-dropped" => {
+                struct Panics;
+                impl Drop for Panics {
+                    fn drop(&mut self) {
+                        panic!("as asked");
+                    }
+                }
+                let panics = Panics;
+                let pieces = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"all")))]);
+                let pieces = futures_util::StreamExt::inspect(pieces, move |_| {
+                    let _ = &panics;
+                });
+                Response::new(BoxBody::new(StreamBody::new(pieces)))
+            }
             "/error" => {
                 unanswered.0 = None;
                 return Err("a secret".into());
@@ -477,6 +491,19 @@ fn a_panic_costs_one_connection() {
     assert_eq!(other.get("/after").body, "/after");
     assert_eq!(handle.stats().panics, 2);
     eventually(|| handle.stats().open == 1);
+}
+
+#[test]
+fn a_body_that_panics_when_it_is_dropped_has_been_given_whole_and_nothing_follows_it() {
+    let handle = serve(server());
+    let mut client = Client::connect(&handle);
+    client.send("GET /panic-when-dropped HTTP/1.1\r\nhost: a\r\n\r\n");
+    let mut all = String::new();
+    client.0.read_to_string(&mut all).unwrap();
+    assert!(all.starts_with("HTTP/1.1 200 OK\r\n") && all.ends_with("\r\n3\r\nall\r\n0\r\n\r\n"), "{all}");
+    drop(client);
+    assert_eq!(handle.stats().panics, 1);
+    eventually(|| handle.stats().open == 0);
 }
 
 #[test]

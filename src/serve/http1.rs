@@ -18,10 +18,12 @@ mod opening;
 #[cfg(test)]
 mod oracle;
 mod out;
+mod places;
 mod upgrade;
 mod upload;
 
 pub(super) use self::connection::Http1;
+pub(super) use self::places::Places;
 pub(super) use self::upload::Upload;
 
 /// The method, target, number of fields and content of every whole request in `wire`.

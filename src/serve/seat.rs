@@ -11,7 +11,7 @@ use super::admission::Ticket;
 use super::app::App;
 use super::body::ServeBody;
 use super::counters::Counters;
-use super::http1::Http1;
+use super::http1::{Http1, Places};
 use super::http2::Http2;
 use super::settings::Settings;
 use super::signals::Signals;
@@ -58,7 +58,8 @@ where
             tokio::spawn(Http2::new(socket, app, signals, drain.notified_owned(), accepted));
             return;
         }
-        let http1 = Http1::new(socket, app, signals.clone(), drain.clone().notified_owned(), accepted);
+        let notified = drain.clone().notified_owned();
+        let http1 = Http1::new(socket, app, signals.clone(), notified, accepted, Places::of_thread());
         tokio::spawn(async move {
             let Some((socket, app)) = http1.await else { return };
             aside();

@@ -12,7 +12,8 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::exchange::{End, Exchanges, Went};
+use super::exchange::{End, Exchanges, Place, Went};
+use super::places::Places;
 use crate::alarm;
 use crate::aside::aside;
 use crate::serve::app::App;
@@ -93,9 +94,10 @@ where
         signals: Arc<Signals>,
         drain: OwnedNotified,
         accepted: Instant,
+        places: Places<Place<S, B>>,
     ) -> Self {
         let deadlines = Deadlines::new(app.settings.timeouts, accepted);
-        let exchanges = Exchanges::new(socket, app, signals.clone());
+        let exchanges = Exchanges::new(socket, app, signals.clone(), places);
         let keeper = Keeper { signals, deadlines, is_known: false, is_draining: false };
         Self { stage: Stage::Serving(exchanges), keeper, timer: LazyTimer::new(accepted), drain }
     }

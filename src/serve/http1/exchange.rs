@@ -1,5 +1,6 @@
 //! One request after the other, each with its answer.
 
+mod answer;
 mod receive;
 
 use std::io;
@@ -14,22 +15,23 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use self::receive::{Incoming, expects_continue};
-use super::encode::{Asked, Encoder, strip_trailers, switches, write_head};
+use super::encode::{Asked, Encoder};
 use super::head::{Head, Limits, Refused, is_of_head, read_head, takes_trailers};
 use super::interim::Interim;
 use super::line::Line;
 use super::opening::{Opening, opening};
+use super::places::Places;
 use super::upgrade::Offer;
 use super::upload::Demand;
 use crate::aside::aside;
 use crate::body::ResponseBody;
 use crate::known::Known;
-use crate::serve::app::{self, App, Panicked, guarded, internal_error};
+use crate::serve::app::{App, Panicked, guarded};
 use crate::serve::body::ServeBody;
 use crate::serve::signals::{Seen, Signals};
 use crate::serve::socket::Socket;
+use crate::turn;
 use crate::{InterimSink, Oneshot, Rejection};
-use crate::{recycle, turn};
 
 /// So much of what follows a request is received while it is served, to see that its client is still there.
 const READ_AHEAD: usize = 8 << 10;
@@ -37,7 +39,8 @@ const READ_AHEAD: usize = 8 << 10;
 /// How often a connection looks for another request before others have their turn.
 const TURN: u32 = 32;
 
-type Place<S, B> = Pin<Box<Exchange<Oneshot<S, Request<ServeBody>>, B>>>;
+/// Where one request is served, and then its answer.
+pub(in crate::serve) type Place<S, B> = Pin<Box<Exchange<Oneshot<S, Request<ServeBody>>, B>>>;
 
 /// The requests of one connection.
 pub(super) struct Exchanges<S, B>
@@ -49,8 +52,9 @@ where
     line: Line<B::Data>,
     signals: Arc<Signals>,
     interim: Arc<Interim>,
-    /// In one place for all requests of the connection, so that a connection is small to move.
-    exchange: Place<S, B>,
+    /// While there is a request.
+    exchange: Option<Place<S, B>>,
+    places: Places<Place<S, B>>,
     asked: Asked,
     upload: Option<Incoming>,
     /// What the current request would switch to.
@@ -73,8 +77,8 @@ where
 
 pin_project! {
     #[project = ExchangeProj]
-    enum Exchange<F, B> {
-        None,
+    pub(in crate::serve) enum Exchange<F, B> {
+        Empty,
         Called { #[pin] future: F },
         Answering { #[pin] body: ResponseBody<B>, encoder: Encoder },
         // The answer is 101, and the connection the service's.
@@ -117,7 +121,7 @@ where
     B: Body,
     B::Data: From<Bytes>,
 {
-    pub(super) fn new(socket: Socket, app: App<S>, signals: Arc<Signals>) -> Self {
+    pub(super) fn new(socket: Socket, app: App<S>, signals: Arc<Signals>, places: Places<Place<S, B>>) -> Self {
         let asked = Asked {
             version: Version::HTTP_11,
             is_head: false,
@@ -130,7 +134,8 @@ where
             line: Line::new(socket),
             signals,
             interim: Arc::default(),
-            exchange: Box::pin(Exchange::None),
+            exchange: None,
+            places,
             asked,
             upload: None,
             offer: None,
@@ -174,7 +179,7 @@ where
 
     /// A request was handed to the service, and its answer has not ended.
     pub(super) fn is_active(&self) -> bool {
-        !matches!(*self.exchange, Exchange::None)
+        self.exchange.is_some()
     }
 
     /// The head that has begun takes too long.
@@ -208,7 +213,7 @@ where
                 Err(Panicked) => self.signals.counters().panics.add_one(),
             }
             // Of an answer that has begun nothing can be taken back. What the panic left half done is dropped here.
-            let has_begun = matches!(*self.exchange, Exchange::Answering { .. } | Exchange::Switching);
+            let has_begun = matches!(self.exchange.as_deref(), Some(Exchange::Answering { .. } | Exchange::Switching));
             if has_begun || guarded(|| self.fail()).is_err() {
                 return Went::Ended(End::Finished);
             }
@@ -219,7 +224,8 @@ where
         let mut looks = 0;
         loop {
             // The first piece of a body goes out with the head, when it is there.
-            let may_wait = matches!(*self.exchange, Exchange::Answering { .. }) && !self.line.out.is_full();
+            let may_wait =
+                matches!(self.exchange.as_deref(), Some(Exchange::Answering { .. })) && !self.line.out.is_full();
             let is_blocked = match may_wait {
                 true => false,
                 false => match self.line.poll_send(cx) {
@@ -234,23 +240,23 @@ where
                     }
                 },
             };
-            let step = match &*self.exchange {
-                Exchange::Switching if is_blocked => return Went::Waits,
+            let step = match self.exchange.as_deref() {
+                Some(Exchange::Switching) if is_blocked => return Went::Waits,
                 // The next request waits until there is room for its answer; a body that is still read does not.
-                Exchange::None if is_blocked => self.poll_upload(cx),
-                Exchange::None if looks == TURN => {
+                None if is_blocked => self.poll_upload(cx),
+                None if looks == TURN => {
                     aside();
                     cx.waker().wake_by_ref();
                     return Went::GaveWay;
                 }
-                Exchange::None => {
+                None | Some(Exchange::Empty) => {
                     looks += 1;
                     self.poll_next(cx)
                 }
-                Exchange::Called { .. } => self.poll_called(cx),
-                Exchange::Answering { .. } if is_blocked => self.poll_meanwhile(cx),
-                Exchange::Answering { .. } => self.poll_answer(cx),
-                Exchange::Switching => {
+                Some(Exchange::Called { .. }) => self.poll_called(cx),
+                Some(Exchange::Answering { .. }) if is_blocked => self.poll_meanwhile(cx),
+                Some(Exchange::Answering { .. }) => self.poll_answer(cx),
+                Some(Exchange::Switching) => {
                     aside();
                     Step::End(End::Switched)
                 }
@@ -326,7 +332,7 @@ where
                 Ok(()) => {
                     turn::begin(false);
                     let future = self.app.call(request);
-                    self.exchange.set(Exchange::Called { future });
+                    self.place().set(Exchange::Called { future });
                     self.others_go_first = turn::was_asked();
                 }
                 Err(rejection) => {
@@ -394,176 +400,5 @@ where
             extensions.insert(on_upgrade);
             extensions.insert(self.signals.counters().drain.watch());
         }
-    }
-
-    // === The answer ===
-
-    fn poll_called(&mut self, cx: &mut Context<'_>) -> Step {
-        let ExchangeProj::Called { future } = self.exchange.as_mut().project() else { return Step::Again };
-        turn::begin(std::mem::take(&mut self.others_go_first));
-        match app::poll(future, cx) {
-            Poll::Ready(Ok(response)) => {
-                let exact = response.body().size_hint().exact();
-                self.answer(response, exact, ResponseBody::inner);
-            }
-            Poll::Ready(Err(_)) => {
-                aside();
-                self.signals.counters().service_errors.add_one();
-                self.fail();
-            }
-            // It is polled again before anything can have come.
-            Poll::Pending if turn::was_given() => return Step::GiveWay,
-            Poll::Pending if self.interim.is_waiting() && !self.line.out.is_full() => {
-                aside();
-                self.interim.take(self.line.out.head());
-            }
-            Poll::Pending => return self.poll_meanwhile(cx),
-        }
-        Step::Again
-    }
-
-    /// The answer to a request that the service is not given.
-    #[cold]
-    fn refuse(&mut self, rejection: &Rejection) {
-        let answer = self.app.settings.refusal(rejection, false);
-        self.answer_and_close(answer);
-    }
-
-    /// The answer to a request that the service has none for. Its id, if it got one, is lost with it.
-    #[cold]
-    fn fail(&mut self) {
-        self.answer_and_close(internal_error().response(None));
-    }
-
-    fn answer_and_close(&mut self, answer: Response<Bytes>) {
-        self.asked.keeps_alive = false;
-        let exact = Some(answer.body().len() as u64);
-        self.answer(answer, exact, ResponseBody::own);
-    }
-
-    /// Begins the answer, whose body has this length, where that is known. Kept out of line, so that it is moved no more often
-    /// than that.
-    #[inline(never)]
-    fn answer<T>(&mut self, mut response: Response<T>, exact: Option<u64>, body: impl FnOnce(T) -> ResponseBody<B>) {
-        let switches = switches(response.status(), &self.asked);
-        if (switches && self.offer.is_none()) || (response.status().is_informational() && !switches) {
-            // It is no answer, and there is nothing to switch to.
-            aside();
-            self.signals.counters().service_errors.add_one();
-            return self.fail();
-        }
-        // A body that nobody will read is the end of the connection, unless all of it is there.
-        self.skip_upload();
-        if let Some(upload) = &mut self.upload {
-            aside();
-            // The client waits to be told to send a body, and is told something else: whether it will send one, nobody knows.
-            let is_awaited = std::mem::take(&mut upload.is_awaited);
-            self.asked.keeps_alive &= !is_awaited && !upload.signals.must_close();
-        }
-        if self.signals.counters().drain.is_draining() {
-            aside();
-            self.asked.keeps_alive = false;
-        }
-        if self.interim.close() {
-            aside();
-            self.interim.take(self.line.out.head());
-        }
-        let written = write_head(self.line.out.head(), &response, exact, &self.asked);
-        recycle::give_headers(std::mem::take(response.headers_mut()));
-        self.asked.keeps_alive = written.keeps_alive;
-        self.line.socket.would_mislead(written.encoder == Encoder::UntilClose);
-        if switches {
-            aside();
-            self.exchange.set(Exchange::Switching);
-        } else if matches!(written.encoder, Encoder::None | Encoder::Length(0)) {
-            self.end_answer();
-        } else {
-            let body = body(response.into_body());
-            self.exchange.set(Exchange::Answering { body, encoder: written.encoder });
-        }
-    }
-
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Step {
-        loop {
-            if self.line.out.is_full() {
-                // It is sent before anything is added.
-                aside();
-                return Step::Again;
-            }
-            let ExchangeProj::Answering { body, encoder } = self.exchange.as_mut().project() else {
-                return Step::Again;
-            };
-            let mut body = body;
-            let frame = match body.as_mut().poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    aside();
-                    return match self.line.poll_send(cx) {
-                        Poll::Ready(Err(_)) => Step::End(End::Finished),
-                        _ => self.poll_meanwhile(cx),
-                    };
-                }
-            };
-            let is_whole = match frame {
-                None => {
-                    self.line.out.end(*encoder, None);
-                    true
-                }
-                Some(Err(_)) => {
-                    aside();
-                    false
-                }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        let is_last = body.is_end_stream();
-                        match self.line.out.add(data, encoder, is_last) {
-                            Ok(()) if !is_last && *encoder != Encoder::Length(0) => continue,
-                            added => added.is_ok(),
-                        }
-                    }
-                    Err(frame) => {
-                        aside();
-                        let mut trailers = frame.into_trailers().ok().filter(|_| self.asked.takes_trailers);
-                        trailers.iter_mut().for_each(strip_trailers);
-                        self.line.out.end(*encoder, trailers.as_ref());
-                        true
-                    }
-                },
-            };
-            if !is_whole || matches!(*encoder, Encoder::Length(1..)) {
-                aside();
-                // What has been given is sent; that it is not all, the end of the connection says.
-                let _ = self.line.poll_send(cx);
-                return Step::End(End::Finished);
-            }
-            self.end_answer();
-            return Step::Again;
-        }
-    }
-
-    fn end_answer(&mut self) {
-        self.exchange.set(Exchange::None);
-        self.line.rest();
-        self.is_over |= !self.asked.keeps_alive;
-    }
-
-    /// Whatever else there is to do for a request whose answer waits.
-    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Step {
-        match self.poll_upload(cx) {
-            Step::Wait => {}
-            step => return step,
-        }
-        // Whether the client is there still.
-        while !self.line.has_ended && self.line.received.len() < READ_AHEAD {
-            match self.line.poll_receive(cx) {
-                Poll::Ready(Ok(_)) => aside(),
-                Poll::Ready(Err(_)) => {
-                    aside();
-                    return Step::End(End::Finished);
-                }
-                Poll::Pending => break,
-            }
-        }
-        Step::Wait
     }
 }

@@ -143,7 +143,7 @@ where
         if !upload.decoder.has_ended() || upload.signals.must_close() {
             (self.asked.keeps_alive, self.has_unread) = (false, true);
         }
-        self.is_over |= !self.asked.keeps_alive && !matches!(*self.exchange, Exchange::Called { .. });
+        self.is_over |= !self.asked.keeps_alive && !matches!(self.exchange.as_deref(), Some(Exchange::Called { .. }));
         self.upload = None;
         true
     }
