@@ -36,7 +36,6 @@ use self::assemble::Assembly;
 use self::config::{Config, Faults, Finding, Loaded};
 use self::demo::Demo;
 use self::reload::{Running, Triggers};
-use self::shared::Shared;
 
 /// A request makes and drops a dozen small pieces of memory, many requests at once, which the system's allocator sorts back one
 /// by one.
@@ -136,10 +135,8 @@ fn serve(control: &tokio::runtime::Runtime, loaded: &Loaded, source: Source<'_>)
     let (workers, redirects) = (running.clone(), running.clone());
     let listeners = running.listeners(&loaded.config);
     let server = layers::server(&loaded.config, listeners)?;
-    let server = server.start_with_redirects(
-        move |_| Shared::new(workers.worker()),
-        move |_, redirect| redirects.redirect(redirect),
-    )?;
+    let server =
+        server.start_with_redirects(move |_| workers.worker(), move |_, redirect| redirects.redirect(redirect))?;
     if let Some((triggers, file)) = triggers {
         triggers.follow(running.clone(), file)?;
     }

@@ -28,6 +28,7 @@ use crate::config::listeners::need_restart;
 use crate::config::stamp::Files;
 use crate::config::{self, Config, Faults, Finding, Loaded};
 use crate::listeners::Listeners;
+use crate::shared::Shared;
 
 /// What is being served, and by whom. `S` is a worker's stack, and `R` that of a listener that redirects.
 pub(crate) struct Running<S, R> {
@@ -61,6 +62,8 @@ struct Worker<S> {
     runtime: Handle,
     clients: Clients,
     stack: Swap<S>,
+    /// The same, as its connections have it.
+    shared: Shared<Swap<S>>,
 }
 
 /// A configuration that took over.
@@ -100,12 +103,13 @@ impl<S, R> Running<S, R> {
     }
 
     /// The stack of one more worker. To be called within its runtime.
-    pub(crate) fn worker(&self) -> Swap<S> {
+    pub(crate) fn worker(&self) -> Shared<Swap<S>> {
         let current = lock(&self.current);
         let clients = current.assembly.clients(&Clients::new());
         let stack = Swap::new((self.make.0)(&current.assembly, &clients));
-        lock(&self.workers).push(Worker { runtime: Handle::current(), clients, stack: stack.clone() });
-        stack
+        let shared = Shared::new(stack.clone());
+        lock(&self.workers).push(Worker { runtime: Handle::current(), clients, stack, shared: shared.clone() });
+        shared
     }
 
     /// The stack of one worker for one more listener that redirects.
@@ -131,6 +135,8 @@ impl<S, R> Running<S, R> {
             let _within = worker.runtime.enter();
             worker.clients = clients;
             drop(worker.stack.replace(stack));
+            // Nothing old is kept until somebody asks for something.
+            worker.shared.renew();
         }
         for (redirect, stack) in lock(&self.redirects).iter() {
             drop(stack.replace((self.make.1)(&assembly, *redirect)));

@@ -39,7 +39,7 @@ where
 
     fn call(&mut self, request: R) -> S::Future {
         if self.0.is_poisoned() {
-            self.replace();
+            self.renew();
         }
         let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // It is ready; asked, it learns of a reload.
@@ -49,13 +49,18 @@ where
 }
 
 impl<S: Clone> Shared<S> {
-    /// A panic may have left it half changed, which is the affair of the request that met it, and of no other.
+    /// Puts a clone in place of the service: one of a [`Swap`](tower_gateway::serve::Swap) holds nothing of what was served before.
+    ///
+    /// Also after a panic, which may have left it half changed, and is the affair of the request that met it and of no other.
     #[cold]
-    fn replace(&self) {
+    pub(crate) fn renew(&self) {
         let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = service.clone();
-        *service = fresh;
+        let old = std::mem::replace(&mut *service, fresh);
         self.0.clear_poison();
+        drop(service);
+        // What ends with it takes its time.
+        drop(old);
     }
 }
 
@@ -65,14 +70,20 @@ mod tests {
     use std::future::{Ready, ready};
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use tower_gateway::serve::Swap;
+
     use super::*;
 
     /// Tells how often it was called since it was cloned, and panics when told to.
-    struct Counting(u32);
+    struct Counting(u32, Arc<()>);
+
+    fn counting() -> Counting {
+        Counting(0, Arc::default())
+    }
 
     impl Clone for Counting {
         fn clone(&self) -> Self {
-            Self(0)
+            Self(0, self.1.clone())
         }
     }
 
@@ -92,20 +103,35 @@ mod tests {
         }
     }
 
-    fn answer(service: &mut Shared<Counting>) -> u32 {
+    fn answer<S>(service: &mut Shared<S>) -> u32
+    where
+        S: Service<bool, Response = u32, Error = Infallible, Future = Ready<Result<u32, Infallible>>> + Clone,
+    {
         service.call(false).into_inner().unwrap()
     }
 
     #[test]
     fn all_connections_call_the_same_service() {
-        let mut one = Shared::new(Counting(0));
+        let mut one = Shared::new(counting());
         let mut other = one.clone();
         assert_eq!([answer(&mut one), answer(&mut other), answer(&mut one)], [1, 2, 3]);
     }
 
     #[test]
+    fn what_was_exchanged_is_held_no_longer_than_until_it_is_renewed() {
+        let swap = Swap::new(counting());
+        let mut one = Shared::new(swap.clone());
+        assert_eq!([answer(&mut one), answer(&mut one)], [1, 2]);
+        let old = swap.replace(counting()).1;
+        assert_eq!(Arc::strong_count(&old), 2);
+        one.renew();
+        assert_eq!(Arc::strong_count(&old), 1);
+        assert_eq!(answer(&mut one), 1);
+    }
+
+    #[test]
     fn a_service_that_panicked_is_replaced_for_all() {
-        let mut one = Shared::new(Counting(0));
+        let mut one = Shared::new(counting());
         let mut other = one.clone();
         assert_eq!(answer(&mut one), 1);
         assert!(catch_unwind(AssertUnwindSafe(|| one.call(true))).is_err());
