@@ -7,8 +7,8 @@ use tower::Service;
 
 /// A service of which a server's clones, one for each connection, are one and the same.
 ///
-/// A stack that each connection has to itself is not in the processor's cache when its next request comes; this one is, unless
-/// nobody has sent any. All of a worker's connections live in one thread, so that nobody waits for the lock.
+/// A stack that each connection has to itself has left the processor's cache when its next request comes; this one was used
+/// for whoever came last. All of a worker's connections live in one thread, so that nobody waits for the lock.
 ///
 /// For services that are always ready, as whatever begins with a router is: what one connection reserved, another would use.
 pub(crate) struct Shared<S>(Arc<Mutex<S>>);

@@ -36,10 +36,6 @@ pub(super) struct Deadlines {
     body: BodyClock,
 }
 
-fn after(since: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
-    since?.checked_add(limit?)
-}
-
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Head { since: Instant },
@@ -153,6 +149,10 @@ impl Deadlines {
         .filter_map(|(deadline, overdue)| Some((deadline?, overdue)))
         .min_by_key(|(deadline, _)| *deadline)
     }
+}
+
+fn after(since: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
+    since?.checked_add(limit?)
 }
 
 impl BodyClock {

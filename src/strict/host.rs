@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, refuse};
 use crate::aside::aside;
 use crate::lines::Lines;
 
@@ -57,11 +57,6 @@ fn check_beside(authority: &str, host: Option<&HeaderValue>, version: Version) -
         None if version == Version::HTTP_11 => Err(MISSING),
         Some(_) | None => HeaderValue::from_str(authority).map(Some).map_err(|_| INVALID_AUTHORITY),
     }
-}
-
-#[cold]
-fn refuse(refusal: Refusal) -> Result<Option<HeaderValue>, Refusal> {
-    Err(refusal)
 }
 
 #[inline(never)]

@@ -12,6 +12,12 @@ pub(super) struct Refusal {
     closes: bool,
 }
 
+/// The way of few requests, out of that of all others.
+#[cold]
+pub(super) fn refuse<T>(refusal: Refusal) -> Result<T, Refusal> {
+    Err(refusal)
+}
+
 impl Refusal {
     /// The message is malformed or ambiguous, and so is what follows it on the connection.
     pub(super) const fn of_message(detail: &'static str) -> Self {

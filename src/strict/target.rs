@@ -2,7 +2,7 @@
 
 use http::{Method, Uri};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, refuse};
 
 // What follows a CONNECT on the connection may be meant for the tunnel already (RFC 9110 section 9.3.6).
 const CONNECT: Refusal = Refusal::not_implemented("CONNECT is not supported here").closing();
@@ -21,11 +21,6 @@ pub(super) fn check(method: &Method, uri: &Uri) -> Result<(), Refusal> {
         _ if is_asterisk(uri) && *method != Method::OPTIONS => refuse(ASTERISK_FORM),
         _ => Ok(()),
     }
-}
-
-#[cold]
-fn refuse(refusal: Refusal) -> Result<(), Refusal> {
-    Err(refusal)
 }
 
 /// True for `*`, which is not a path.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many of a kind a thread keeps for its connections.
-const KEPT: usize = 16;
+const KEPT: usize = 64;
 
 thread_local! {
     static OF_THREAD: RefCell<HashMap<TypeId, Box<dyn Any>>> = RefCell::default();
